@@ -1,0 +1,51 @@
+"""The DETR head of Co-DETR: mmdet's Deformable-DETR head, looking forward twice, plus auxiliary queries."""
+
+from mmdet.models import DeformableDETRHead, DETRHead
+from mmdet.models.layers import inverse_sigmoid
+from mmdet.registry import MODELS
+from mmdet.utils import InstanceList
+
+import torch
+from torch import Tensor
+
+from .auxiliary import QueryTargets
+
+
+@MODELS.register_module()
+class CoDETRHead(DeformableDETRHead):
+    """Baseline head (focal, L1 and GIoU losses). Its queries' targets are matched, or known in advance."""
+
+    def forward(self, hidden_states: Tensor, references: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits (layers, N, Q, classes) and boxes (layers, N, Q, 4) cxcywh in 0..1 of every decoder layer.
+
+        hidden_states: (layers, N, Q, channels); references: layers + 1 detached boxes (N, Q, 4) cxcywh. Look
+        forward twice (DINO, section 3.5): a layer's box loss also reaches the refinement of the layer before,
+        so the reference that it adds to is made anew here from that layer's deltas, with their gradient.
+        """
+        logits, boxes, reference = [], [], references[0]
+        for layer, hidden in enumerate(hidden_states):
+            deltas = self.reg_branches[layer](hidden)
+            logits.append(self.cls_branches[layer](hidden))
+            boxes.append((deltas + inverse_sigmoid(reference)).sigmoid())
+            reference = (deltas + inverse_sigmoid(references[layer])).sigmoid()
+        return torch.stack(logits), torch.stack(boxes)
+
+    def loss_of_auxiliary_queries(
+        self, hidden_states: Tensor, references: list[Tensor], targets: QueryTargets, img_metas: list[dict]
+    ) -> dict[str, Tensor]:
+        """Losses of every decoder layer for queries whose targets an auxiliary head already knows."""
+        outputs = self(hidden_states, references)
+        return DETRHead.loss_by_feat(self, *outputs, targets, img_metas)
+
+    def get_targets(
+        self,
+        cls_scores_list: list[Tensor],
+        bbox_preds_list: list[Tensor],
+        batch_gt_instances: InstanceList | QueryTargets,
+        batch_img_metas: list[dict],
+    ) -> QueryTargets:
+        """Hungarian matching against ground truth, or the given targets as they are."""
+        if isinstance(batch_gt_instances, QueryTargets):
+            return batch_gt_instances
+        matched = super().get_targets(cls_scores_list, bbox_preds_list, batch_gt_instances, batch_img_metas)
+        return QueryTargets(*matched)

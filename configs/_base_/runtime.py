@@ -1,0 +1,16 @@
+"""What every training shares: registration, hooks, logging, checkpoints."""
+
+_base_ = "mmdet::_base_/default_runtime.py"
+
+custom_imports = dict(imports=["brs_detr.registry"], allow_failed_imports=False)
+
+default_hooks = dict(
+    checkpoint=dict(
+        type="WholeCheckpointHook",
+        interval=1,
+        max_keep_ckpts=1,
+        save_best="coco/bbox_mAP",
+        rule="greater",
+    ),
+)
+custom_hooks = [dict(type="ProgressHook"), dict(type="CurvesHook")]

@@ -1,0 +1,3 @@
+_base_ = [
+    "../_base_/models/brs_detr_r50_released.py", "../_base_/coco_detr.py", "../_base_/schedule_1x_brs.py",
+    "../_base_/runtime.py"]

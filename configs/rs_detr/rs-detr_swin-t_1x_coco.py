@@ -1,0 +1,2 @@
+_base_ = ["../brs_detr/brs-detr_swin-t_1x_coco.py", "../_base_/models/pairwise.py"]
+model = _base_.pairwise

@@ -1,0 +1,26 @@
+"""Operators for mmdet, the option for exhaustive tests, and a small data set."""
+
+from pathlib import Path
+
+import pytest
+
+import brs_detr.registry  # noqa: F401  before any test imports mmdet.models: it supplies mmcv's operators
+
+# isort: split
+from mmdet.utils import register_all_modules
+
+from brs_detr.data.digits import Parameters, build
+
+register_all_modules()  # mmdet's scope, as its scripts set it
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--nightly", action="store_true", help="run the exhaustive tests too")
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small digits data set: 8, 4 and 2 images of 64 pixels. Read only: copy it to change it."""
+    folder = tmp_path_factory.mktemp("data") / "digits"
+    build(folder, Parameters(train=8, val=4, test=2, size=64))
+    return folder

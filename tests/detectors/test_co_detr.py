@@ -1,0 +1,70 @@
+"""CoDETR and BRS-DETR on hard batches: without boxes, with empty images, with NaN; alone as in a batch."""
+
+import pytest
+import torch
+from torch import nn
+
+from tests.configs.test_configs import build_model
+from tests.reference import ROOT
+from tests.samples import make_batch
+from mmengine.config import Config
+
+TINY = ["co_detr/co-deformable-detr_tiny_digits", "brs_detr/brs-detr_tiny_digits"]
+
+
+@pytest.fixture(params=TINY)
+def model(request: pytest.FixtureRequest) -> nn.Module:
+    torch.manual_seed(0)
+    model = build_model(Config.fromfile(str(ROOT / "configs" / f"{request.param}.py")))
+    model.init_weights()
+    return model.train()
+
+
+def losses_of(model: nn.Module, num_boxes: list[int], **kwargs) -> dict[str, torch.Tensor]:
+    batch = model.data_preprocessor(make_batch(num_boxes, 10, **kwargs), training=True)
+    return model.loss(batch["inputs"], batch["data_samples"])
+
+
+@pytest.mark.parametrize("num_boxes", [[0, 0], [3, 0], [1], [0], [40, 1]])
+def test_every_parameter_gets_a_finite_gradient(model: nn.Module, num_boxes: list[int]) -> None:
+    loss, _ = model.parse_losses(losses_of(model, num_boxes))
+    loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_losses_do_not_depend_on_which_boxes_exist(model: nn.Module) -> None:
+    """DDP averages gradients by position: the same losses must be logged with and without boxes."""
+    assert losses_of(model, [0, 0]).keys() == losses_of(model, [2, 3]).keys()
+
+
+def test_nan_in_the_images_is_named(model: nn.Module) -> None:
+    if "Ranking" not in type(model.bbox_head).__name__:
+        pytest.skip("the baseline keeps mmdet's behaviour")
+    batch = model.data_preprocessor(make_batch([2, 2], 10), training=True)
+    with pytest.raises(ValueError, match=r"decoder layer 0: logits or boxes are NaN or infinite"):
+        model.loss(batch["inputs"] * float("nan"), batch["data_samples"])
+
+
+def test_single_image_equals_batched(model: nn.Module) -> None:
+    model.eval()
+    batch = make_batch([2, 2], 10)
+    batch["inputs"][1] = batch["inputs"][1].new_zeros(batch["inputs"][0].shape)
+    batch["data_samples"][1].set_metainfo(dict(img_shape=batch["data_samples"][0].img_shape))
+    with torch.no_grad():
+        together = model.test_step(batch)
+        alone = [model.test_step({k: v[i : i + 1] for k, v in batch.items()})[0] for i in range(2)]
+    for a, b in zip(together, alone, strict=True):
+        torch.testing.assert_close(a.pred_instances.scores, b.pred_instances.scores, rtol=1e-4, atol=1e-5)
+
+
+def test_unscaled_box_losses_are_logged_but_not_added() -> None:
+    model = build_model(Config.fromfile(str(ROOT / "configs" / f"{TINY[1]}.py"))).train()
+    losses = losses_of(model, [3, 2])
+    unscaled = [name for name in losses if "unscaled" in name]
+    assert {"bbox_unscaled", "iou_unscaled", "enc_bbox_unscaled", "rpn_bbox_unscaled"} <= set(unscaled)
+    assert not any("loss" in name for name in unscaled)
+    balanced = losses["loss_rank"] + losses["loss_sort"]
+    torch.testing.assert_close(losses["loss_bbox"], balanced)
+    torch.testing.assert_close(losses["loss_iou"], balanced)

@@ -1,0 +1,46 @@
+"""Targets and box weights that all ranking heads share."""
+
+import torch
+
+from brs_detr.heads.ranking import RankingMixin, Samples, positive_indices, ranking_targets
+from brs_detr.losses import MIN_IOU
+
+
+def make_samples() -> Samples:
+    """Five samples, three classes: a perfect box, a half box, a miss; one background, one ignored."""
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 5, 5]])
+    targets = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 5], [20.0, 20, 30, 30]])
+    labels = torch.tensor([2, 3, 0, 1, 3])
+    return Samples(torch.randn(5, 3), labels, torch.tensor([1.0, 1, 1, 1, 0]), boxes, targets)
+
+
+def test_targets_are_ious_at_the_positive_class() -> None:
+    expected = torch.zeros(5, 3)
+    expected[0, 2], expected[2, 0], expected[3, 1] = 1.0, 0.5, MIN_IOU
+    expected[4] = -1
+    torch.testing.assert_close(ranking_targets(make_samples()), expected)
+
+
+def test_a_positive_that_misses_its_object_stays_positive() -> None:
+    assert (ranking_targets(make_samples()) > 0).sum() == 3
+    assert (ranking_targets(make_samples(), zero_iou_is_negative=True) > 0).sum() == 2
+
+
+def test_targets_carry_no_gradient() -> None:
+    samples = make_samples()
+    samples.boxes.requires_grad_()
+    assert not ranking_targets(samples).requires_grad
+
+
+def test_bf16_logits_keep_float32_ious() -> None:
+    samples = make_samples()._replace(logits=torch.randn(5, 3).bfloat16())
+    assert ranking_targets(samples).dtype == torch.float32
+
+
+def test_box_weights_are_highest_class_scores() -> None:
+    samples = make_samples()
+    mixin = RankingMixin()
+    positives = positive_indices(samples.labels, 3)
+    torch.testing.assert_close(mixin.box_weights(samples), samples.logits[positives].sigmoid().max(1).values)
+    mixin.score_weighted = False
+    assert torch.equal(mixin.box_weights(samples), torch.ones(3))
