@@ -1,5 +1,6 @@
 """Operators for mmdet, the option for exhaustive tests, and a small data set."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,11 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "digits"
     build(folder, Parameters(train=8, val=4, test=2, size=64))
     return folder
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -18,7 +18,8 @@ from brs_detr.weights.released import rename_state_dict
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT.parent / "shared" / "reference"
 needs_reference = pytest.mark.skipif(
-    not REFERENCE.exists(), reason="the recorded outputs of the released code (../shared/reference) are not here"
+    not REFERENCE.exists(),
+    reason="the recorded outputs of the released code (../shared/reference) are not here",
 )
 
 
@@ -92,7 +93,8 @@ def recorded_batch() -> tuple[Tensor, list[DetDataSample]]:
             )
         )
         sample.gt_instances = InstanceData(
-            bboxes=torch.from_numpy(arrays[f"gt_bboxes.{i}"]), labels=torch.from_numpy(arrays[f"gt_labels.{i}"])
+            bboxes=torch.from_numpy(arrays[f"gt_bboxes.{i}"]),
+            labels=torch.from_numpy(arrays[f"gt_labels.{i}"]),
         )
         samples.append(sample)
     return torch.from_numpy(arrays["img"]), samples

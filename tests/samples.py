@@ -17,9 +17,7 @@ def make_batch(
         inputs.append(torch.randint(0, 256, (3, *shape), generator=generator, dtype=torch.uint8))
         corner = torch.rand(count, 2, generator=generator) * torch.tensor([w - 60.0, shape[0] - 60.0])
         boxes = torch.cat([corner, corner + 16 + 40 * torch.rand(count, 2, generator=generator)], dim=1)
-        sample = DetDataSample(
-            metainfo=dict(img_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0), img_id=image)
-        )
+        sample = DetDataSample(metainfo=dict(img_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0), img_id=image))
         sample.gt_instances = InstanceData(
             bboxes=boxes, labels=torch.randint(0, num_classes, (count,), generator=generator)
         )

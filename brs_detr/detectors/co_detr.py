@@ -1,12 +1,14 @@
 """Co-Deformable-DETR (Zong et al., ICCV 2023), baseline and ranking: the heads decide.
 
-    image ──> backbone, neck ──> encoder ──> memory ──┬──> decoder <── queries          (bbox_head)
-                                                      │      ^
-                                                      │      └── positives as queries ──────┐
-                                                      └──> maps ──> RPN ──> RoI head ───────┤
-                                                            └─────> ATSS head ──────────────┘
-                                                                    (training only)
+image ──> backbone, neck ──> encoder ──> memory ──┬──> decoder <── queries          (bbox_head)
+                                                  │      ^
+                                                  │      └── positives as queries ──────┐
+                                                  └──> maps ──> RPN ──> RoI head ───────┤
+                                                        └─────> ATSS head ──────────────┘
+                                                                (training only)
 """
+
+from typing import Any
 
 import torch
 from mmdet.models import DeformableDETR
@@ -32,7 +34,7 @@ class CoDETR(DeformableDETR):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         bbox_head: ConfigType,
         rpn_head: ConfigType,
         roi_head: ConfigType,
@@ -40,7 +42,7 @@ class CoDETR(DeformableDETR):
         train_cfg: OptConfigType = None,
         test_cfg: OptConfigType = None,
         max_auxiliary_queries: int = 300,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         train_cfg, test_cfg = train_cfg or {}, test_cfg or {}
         super().__init__(
@@ -69,7 +71,7 @@ class CoDETR(DeformableDETR):
         """Sine embedding (N, Q, 2 * channels) of boxes (N, Q, 4), cxcywh before the sigmoid, for any width."""
         return DeformableDETR.get_proposal_pos_embed(proposals, num_pos_feats=self.embed_dims // 2)
 
-    def pre_decoder(self, *args, **kwargs) -> tuple[dict, dict]:
+    def pre_decoder(self, *args: Any, **kwargs: Any) -> tuple[dict, dict]:
         """Mixed query selection (DINO, section 3.4): positions come from the encoder, content is learned."""
         decoder_inputs, head_inputs = super().pre_decoder(*args, **kwargs)
         content = self.query_embedding.weight.expand_as(decoder_inputs["query"])
@@ -86,9 +88,7 @@ class CoDETR(DeformableDETR):
         memory_inputs["memory"] = encoder_outputs["memory"]
         queries, head_inputs = self.pre_decoder(**encoder_outputs)
         decoder_outputs = self.forward_decoder(**{**memory_inputs, **queries})
-        losses = self.bbox_head.loss(
-            **decoder_outputs, **head_inputs, batch_data_samples=batch_data_samples
-        )
+        losses = self.bbox_head.loss(**decoder_outputs, **head_inputs, batch_data_samples=batch_data_samples)
         maps = self.memory_maps(encoder_outputs["memory"], [tuple(feat.shape[-2:]) for feat in feats])
         for index, (name, samples) in enumerate(self._auxiliary_heads(maps, batch_data_samples, losses)):
             query_losses = self._auxiliary_queries(index, samples, memory_inputs, batch_data_samples)
@@ -118,9 +118,7 @@ class CoDETR(DeformableDETR):
         group = select_queries(samples, shapes, self.bbox_head.num_classes, most=self.max_auxiliary_queries)
         box_embed = self.get_proposal_pos_embed(inverse_sigmoid(group.boxes))
         query, query_pos = self.auxiliary_query_embedding(head, box_embed, group.feats)
-        outputs = self.forward_decoder(
-            query=query, query_pos=query_pos, reference_points=group.boxes, **memory_inputs
-        )
+        outputs = self.forward_decoder(query=query, query_pos=query_pos, reference_points=group.boxes, **memory_inputs)
         return self.bbox_head.loss_of_auxiliary_queries(**outputs, targets=group.targets, img_metas=metas)
 
 

@@ -1,5 +1,7 @@
 """Ranking for mmdet's dense anchor heads: the anchors of all levels and images form one ranking problem."""
 
+from typing import Any
+
 import torch
 from mmdet.models.dense_heads.anchor_head import AnchorHead
 from mmdet.utils import InstanceList, OptInstanceList
@@ -17,7 +19,7 @@ class AnchorRankingMixin(RankingMixin, AnchorHead):
     """`loss_by_feat` of an anchor head, by ranking. `get_targets` must return the anchors first, as ATSS's does."""
 
     def __init__(
-        self, *args, score_weighted: bool = True, zero_iou_is_negative: bool = False, **kwargs
+        self, *args: Any, score_weighted: bool = True, zero_iou_is_negative: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
         self.score_weighted = score_weighted
@@ -38,9 +40,7 @@ class AnchorRankingMixin(RankingMixin, AnchorHead):
         """
         sizes = [scores.shape[-2:] for scores in cls_scores]
         anchors, valid = self.get_anchors(sizes, batch_img_metas, device=cls_scores[0].device)
-        targets = self.get_targets(
-            anchors, valid, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
-        )
+        targets = self.get_targets(anchors, valid, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore)
         anchors, labels, label_weights, box_targets = (
             torch.cat([level.flatten(0, 1) for level in levels]) for levels in targets[:4]
         )

@@ -1,5 +1,7 @@
 """ATSS, trained by ranking; and the ATSS heads of Co-DETR, which also hand their anchors on as queries."""
 
+from typing import Any
+
 import torch
 from mmdet.models import ATSSHead
 from mmdet.registry import MODELS
@@ -45,7 +47,7 @@ class CoATSSMixin(ATSSHead):
             for (anchors, labels, weights, targets), image_feats in zip(self._assigned, feats, strict=True)
         ]
 
-    def _get_targets_single(self, *args, **kwargs) -> tuple:
+    def _get_targets_single(self, *args: Any, **kwargs: Any) -> tuple:
         targets = super()._get_targets_single(*args, **kwargs)
         self._assigned.append(targets[:4])
         return targets

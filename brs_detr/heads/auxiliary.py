@@ -1,6 +1,6 @@
 """Positives of the auxiliary heads become extra queries of the DETR decoder (Co-DETR, section 3.2).
 
-    RoI / ATSS head ──> AuxiliarySamples, one an image ──> select_queries ──> AuxiliaryQueries (+ QueryTargets)
+RoI / ATSS head ──> AuxiliarySamples, one an image ──> select_queries ──> AuxiliaryQueries (+ QueryTargets)
 """
 
 from typing import NamedTuple

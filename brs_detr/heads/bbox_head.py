@@ -1,5 +1,7 @@
 """The RoI box head, trained by ranking: sigmoid logits without a background class, GIoU on decoded boxes."""
 
+from typing import Any
+
 import torch
 from mmdet.models import Shared2FCBBoxHead
 from mmdet.registry import MODELS
@@ -15,7 +17,7 @@ class RankingBBoxHead(RankingMixin, Shared2FCBBoxHead):
     ranking_name = "RoI head"
 
     def __init__(
-        self, *args, score_weighted: bool = True, zero_iou_is_negative: bool = False, **kwargs
+        self, *args: Any, score_weighted: bool = True, zero_iou_is_negative: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(*args, **{**kwargs, "reg_decoded_bbox": True})
         self.score_weighted = score_weighted

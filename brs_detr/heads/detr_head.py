@@ -1,11 +1,10 @@
 """The DETR head of Co-DETR: mmdet's Deformable-DETR head, looking forward twice, plus auxiliary queries."""
 
+import torch
 from mmdet.models import DeformableDETRHead, DETRHead
 from mmdet.models.layers import inverse_sigmoid
 from mmdet.registry import MODELS
 from mmdet.utils import InstanceList
-
-import torch
 from torch import Tensor
 
 from .auxiliary import QueryTargets

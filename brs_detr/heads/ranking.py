@@ -1,8 +1,8 @@
 """What every ranking head shares: how labels and boxes become one ranking problem, and how its boxes are weighed.
 
-    labels, boxes ──> ranking_problem ──> self.loss_cls ──> loss_rank, loss_sort
-          │                                                     │ detached sum
-          └─ pos. boxes ──> box loss ──> score-weighted mean ──> self_balanced ──> loss_bbox
+labels, boxes ──> ranking_problem ──> self.loss_cls ──> loss_rank, loss_sort
+      │                                                     │ detached sum
+      └─ pos. boxes ──> box loss ──> score-weighted mean ──> self_balanced ──> loss_bbox
 """
 
 from typing import NamedTuple

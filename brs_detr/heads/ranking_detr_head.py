@@ -1,6 +1,6 @@
 """The DETR head of BRS-DETR: decoder layers, encoder proposals and auxiliary queries all rank."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmdet.registry import MODELS
@@ -43,7 +43,7 @@ class RankingDETRHead(RankingMixin, CoDETRHead):
 
     score_weighted = False
 
-    def __init__(self, *args, zero_iou_is_negative: bool = False, **kwargs) -> None:
+    def __init__(self, *args: Any, zero_iou_is_negative: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.zero_iou_is_negative = zero_iou_is_negative
 
@@ -62,9 +62,7 @@ class RankingDETRHead(RankingMixin, CoDETRHead):
         class_agnostic = [
             InstanceData(bboxes=gt.bboxes, labels=torch.zeros_like(gt.labels)) for gt in batch_gt_instances
         ]
-        layers.append(
-            LayerOutputs("enc_", "encoder proposals", enc_cls_scores, enc_bbox_preds, class_agnostic)
-        )
+        layers.append(LayerOutputs("enc_", "encoder proposals", enc_cls_scores, enc_bbox_preds, class_agnostic))
         return self._layer_losses(layers, batch_img_metas)
 
     def loss_of_auxiliary_queries(
@@ -80,7 +78,11 @@ class RankingDETRHead(RankingMixin, CoDETRHead):
         queries = "auxiliary queries of " if isinstance(ground_truth, QueryTargets) else ""
         return [
             LayerOutputs(
-                "" if i == last else f"d{i}.", f"{queries}decoder layer {i}", logits[i], boxes[i], ground_truth
+                "" if i == last else f"d{i}.",
+                f"{queries}decoder layer {i}",
+                logits[i],
+                boxes[i],
+                ground_truth,
             )
             for i in range(len(logits))
         ]

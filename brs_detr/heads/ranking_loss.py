@@ -1,5 +1,7 @@
 """The ranking losses as mmdet knows losses: registered, and with the little contract its heads ask of `loss_cls`."""
 
+from typing import Any
+
 import torch
 from mmdet.registry import MODELS
 from torch import Tensor
@@ -12,7 +14,7 @@ class SigmoidScores:
 
     custom_cls_channels = True
 
-    def __init__(self, *args, use_sigmoid: bool = True, **kwargs) -> None:
+    def __init__(self, *args: Any, use_sigmoid: bool = True, **kwargs: Any) -> None:
         if not use_sigmoid:
             raise ValueError(f"{type(self).__name__} ranks sigmoid logits: use_sigmoid=False is not possible")
         super().__init__(*args, **kwargs)

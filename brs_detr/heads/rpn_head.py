@@ -1,5 +1,7 @@
 """The region proposal network, trained by ranking objects above background."""
 
+from typing import Any
+
 import torch
 from mmdet.models import RPNHead
 from mmdet.models.utils import images_to_levels
@@ -21,11 +23,11 @@ class RankingRPNHead(AnchorRankingMixin, RPNHead):
 
     ranking_name = "RPN"
 
-    def __init__(self, *args, loss_box_coder: OptConfigType = None, **kwargs) -> None:
+    def __init__(self, *args: Any, loss_box_coder: OptConfigType = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.loss_box_coder = TASK_UTILS.build(loss_box_coder) if loss_box_coder else None
 
-    def get_targets(self, anchor_list: list[list[Tensor]], *args, **kwargs) -> tuple:
+    def get_targets(self, anchor_list: list[list[Tensor]], *args: Any, **kwargs: Any) -> tuple:
         """`AnchorHead.get_targets`, preceded by the anchors of each level, (N, anchors, 4)."""
         sizes = [len(anchors) for anchors in anchor_list[0]]
         anchors = images_to_levels([torch.cat(anchors) for anchors in anchor_list], sizes)
@@ -37,6 +39,6 @@ class RankingRPNHead(AnchorRankingMixin, RPNHead):
         target_deltas = self.bbox_coder.encode(anchors, box_targets)
         return self.loss_box_coder.decode(anchors, deltas), self.loss_box_coder.decode(anchors, target_deltas)
 
-    def loss_by_feat(self, *args, **kwargs) -> dict[str, Tensor]:
+    def loss_by_feat(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         losses = super().loss_by_feat(*args, **kwargs)
         return {name.replace("loss_", "loss_rpn_").replace("bbox_u", "rpn_bbox_u"): v for name, v in losses.items()}

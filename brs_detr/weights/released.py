@@ -7,12 +7,11 @@ from torch import Tensor
 
 from .formats import Entry, Format
 
-_SELF_ATTENTION, _CROSS_ATTENTION = r"attentions\.0\.", r"attentions\.1\."
+_LAYER = r"^query_head\.transformer\.(encoder|decoder)\.layers\.(\d+)\."
 _RENAMES = (
-    (r"^query_head\.transformer\.encoder\.layers\.(\d+)\." + _SELF_ATTENTION, r"encoder.layers.\1.self_attn."),
-    (r"^query_head\.transformer\.decoder\.layers\.(\d+)\." + _SELF_ATTENTION, r"decoder.layers.\1.self_attn."),
-    (r"^query_head\.transformer\.decoder\.layers\.(\d+)\." + _CROSS_ATTENTION, r"decoder.layers.\1.cross_attn."),
-    (r"^query_head\.transformer\.(encoder|decoder)\.layers\.(\d+)\.ffns\.0\.", r"\1.layers.\2.ffn."),
+    (_LAYER + r"attentions\.0\.", r"\1.layers.\2.self_attn."),
+    (_LAYER + r"attentions\.1\.", r"\1.layers.\2.cross_attn."),
+    (_LAYER + r"ffns\.0\.", r"\1.layers.\2.ffn."),
     (r"^query_head\.transformer\.(encoder|decoder)\.", r"\1."),
     (r"^query_head\.transformer\.level_embeds$", "level_embed"),
     (r"^query_head\.transformer\.enc_output\.", "memory_trans_fc."),

@@ -8,7 +8,7 @@ train_pipeline = [
     dict(type="LoadImage"),
     dict(type="LoadAnnotations", with_bbox=True),
     # no flips: a mirrored digit is no digit
-    dict(type="RandomChoiceResize", scales=[(s, s) for s in (128, 144, 160, 176, 192)], keep_ratio=True),
+    dict(type="RandomChoiceResize", scales=[(s, s) for s in (144, 160, 176)], keep_ratio=True),
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [

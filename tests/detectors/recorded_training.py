@@ -23,9 +23,7 @@ def recorded_queries(arrays: dict[str, np.ndarray], head: int, num_classes: int 
     )
     positives = int((labels < num_classes).sum())
     negatives = labels.numel() - positives
-    known = QueryTargets(
-        list(labels), list(label_weights), list(targets), list(box_weights), positives, negatives
-    )
+    known = QueryTargets(list(labels), list(label_weights), list(targets), list(box_weights), positives, negatives)
     return AuxiliaryQueries(boxes, feats, known)
 
 
@@ -41,7 +39,7 @@ def recorded_choice_of_queries(arrays: dict[str, np.ndarray]) -> Iterator[None]:
         recorded = recorded_queries(arrays, next(heads))
         all_samples = max(len(s.boxes) for s in samples)
         ours = select_queries(samples, img_shapes, num_classes, **kwargs)
-        assert ours.boxes.shape == recorded.boxes.shape, (ours.boxes.shape, recorded.boxes.shape, [len(s.boxes) for s in samples])
+        assert ours.boxes.shape == recorded.boxes.shape
         everything = select_queries(samples, img_shapes, num_classes, least=all_samples, most=all_samples)
         index = torch.cat(
             [

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from mmengine.config import Config
 from torch import nn
 
 from tests.configs.test_configs import build_model
 from tests.reference import ROOT
 from tests.samples import make_batch
-from mmengine.config import Config
 
 TINY = ["co_detr/co-deformable-detr_tiny_digits", "brs_detr/brs-detr_tiny_digits"]
 

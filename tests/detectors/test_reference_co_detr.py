@@ -5,7 +5,14 @@ import torch
 from torch import Tensor, nn
 
 from tests.detectors.recorded_training import gradient_norms, released_name, replay, total
-from tests.reference import build, load_reader, needs_reference, recorded_batch, tiny_config, unlimited_samplers
+from tests.reference import (
+    build,
+    load_reader,
+    needs_reference,
+    recorded_batch,
+    tiny_config,
+    unlimited_samplers,
+)
 
 pytestmark = needs_reference
 TOLERANCE = dict(rtol=0, atol=1e-4)

@@ -1,0 +1,8 @@
+"""The embedded data set, reading images, and checks of COCO-format data."""
+
+import brs_detr.ops  # noqa: F401  (before anything of mmdet: it makes mmcv.ops importable)
+
+# isort: split
+from brs_detr.data.transforms import LoadImage
+
+__all__ = ["LoadImage"]

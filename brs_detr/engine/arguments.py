@@ -1,0 +1,42 @@
+"""Command-line options that several scripts share."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.config import DictAction
+
+from brs_detr.engine.distributed import LAUNCHERS
+
+
+class KeyValue(DictAction):
+    """``key=value ...`` pairs, whose misspelling ends with the usage."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (ValueError, AssertionError):
+            parser.error(f"{option_string} takes key=value pairs, not {values}")
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", help="config file")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=KeyValue,
+        metavar="KEY=VALUE",
+        help="change entries of the config, such as train_dataloader.batch_size=2",
+    )
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--launcher", choices=LAUNCHERS, default="none", help="what started the processes")
+    # torch's older launchers pass it; the environment says the same
+    parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)

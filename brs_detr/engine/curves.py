@@ -1,0 +1,106 @@
+"""curves.png: the losses and AP of a training, from the scalars that mmengine writes."""
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from mmdet.registry import HOOKS
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from brs_detr.engine import atomic
+
+Rows = dict[int, dict[str, Any]]
+MOST_LOSSES = 8
+INTERMEDIATE = re.compile(r"\bd\d+\.")  # losses of all decoder layers but the last
+METRICS = {
+    "coco/bbox_mAP": "AP",
+    "coco/bbox_mAP_50": "AP50",
+    "coco/bbox_mAP_75": "AP75",
+    "coco/segm_mAP": "mask AP",
+}
+
+
+def read_scalars(work_dir: str | Path) -> tuple[Rows, Rows]:
+    """Logged rows, training by iteration and evaluation by epoch; a resumed run replaces what it repeats."""
+    training: Rows = {}
+    evaluation: Rows = {}
+    for path in sorted(Path(work_dir).glob("*/vis_data/scalars.json")):
+        for line in path.read_text().splitlines():
+            row = json.loads(line)
+            if "loss" in row:
+                training[row["step"]] = row
+            elif any(key in row for key in METRICS):
+                evaluation[row["step"]] = row
+    return training, evaluation
+
+
+def plot(axes: Axes, rows: Rows, key: str, label: str, **style: Any) -> None:
+    steps = [step for step in sorted(rows) if key in rows[step]]
+    axes.plot(steps, [rows[step][key] for step in steps], label=label, **style)
+
+
+def draw_losses(axes: Axes, rows: Rows) -> None:
+    """The total, and its largest parts."""
+    last = rows[max(rows)]
+    parts = [key for key in last if "loss" in key and key != "loss" and not INTERMEDIATE.search(key)]
+    parts = sorted(parts, key=lambda key: -last[key])[:MOST_LOSSES]
+    plot(axes, rows, "loss", "total", color="black", linewidth=2)
+    for key in parts:
+        plot(axes, rows, key, key, linewidth=1)
+    if all(row["loss"] > 0 for row in rows.values()):
+        axes.set_yscale("log")
+    axes.set(title="losses", xlabel="iteration")
+    axes.legend(fontsize="x-small")
+
+
+def draw_metrics(axes: Axes, rows: Rows) -> None:
+    for key, label in METRICS.items():
+        if any(key in row for row in rows.values()):
+            plot(axes, rows, key, label, marker="o", markersize=3)
+    axes.set(title="evaluation", xlabel="epoch", ylim=(0, 1))
+    axes.legend()
+
+
+def draw_curves(work_dir: str | Path) -> bool:
+    """Write ``curves.png`` into the work directory.
+
+    Returns:
+        Whether there was anything to draw.
+    """
+    training, evaluation = read_scalars(work_dir)
+    if not training:
+        return False
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    draw_losses(left, training)
+    if evaluation:
+        draw_metrics(right, evaluation)
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    image = io.BytesIO()
+    figure.savefig(image, dpi=120, format="png")
+    atomic.write_bytes(Path(work_dir, "curves.png"), image.getvalue())
+    return True
+
+
+@HOOKS.register_module()
+class CurvesHook(Hook):
+    """Draws the curves after every evaluation and at the end."""
+
+    priority = "VERY_LOW"  # after the logger has written
+
+    @master_only
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        draw_curves(runner.work_dir)
+
+    @master_only
+    def after_train(self, runner: Runner) -> None:
+        draw_curves(runner.work_dir)

@@ -1,0 +1,94 @@
+"""Several processes: GPUs by nccl, CPUs by gloo, whatever launched them."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config
+
+from brs_detr.engine.errors import InputError, sentence
+
+LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
+# rank, number of processes, rank on this machine
+VARIABLES = {
+    "pytorch": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
+    "slurm": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
+    "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+}
+
+
+def first_host(launcher: str) -> str:
+    """The machine on which rank 0 runs."""
+    if launcher != "slurm":
+        return "127.0.0.1"
+    hosts = subprocess.run(
+        ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return hosts.stdout.split()[0]
+
+
+def start(launcher: str, timeout_seconds: int = 1800) -> None:
+    """Join the launcher's process group.
+
+    Raises:
+        InputError: the launcher's variables are not set, or there are more processes than GPUs.
+    """
+    if launcher == "none" or dist.is_initialized():
+        return
+    values = [os.environ[name] for name in VARIABLES[launcher] if name in os.environ]
+    if len(values) < len(VARIABLES[launcher]):
+        raise InputError(f"--launcher {launcher} needs {', '.join(VARIABLES[launcher])}: use scripts/dist_train.sh.")
+    os.environ.update(zip(VARIABLES["pytorch"], values, strict=True))
+    if "MASTER_ADDR" not in os.environ:
+        os.environ["MASTER_ADDR"] = first_host(launcher)
+    os.environ.setdefault("MASTER_PORT", os.environ.get("PORT", "29500"))
+    if torch.cuda.is_available():
+        local_rank, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local_rank >= gpus:
+            raise InputError(f"More processes than GPUs: this machine has {gpus}.")
+        torch.cuda.set_device(local_rank)
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
+
+
+def stop() -> None:
+    """Leave the process group, if there is one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def adapt(config: Config) -> None:
+    """mmengine wraps the model for GPU number LOCAL_RANK; on CPUs there is no such device."""
+    if dist.is_initialized() and not torch.cuda.is_available():
+        config.model_wrapper_cfg = {
+            "type": "MMDistributedDataParallel",
+            "broadcast_buffers": False,
+            "device_ids": None,
+            "find_unused_parameters": config.get("find_unused_parameters", False),
+            **config.get("model_wrapper_cfg", {}),
+        }
+
+
+def first_process_decides(check: Callable[[], list[str]]) -> list[str]:
+    """Run a check once, before any process has written anything, and let all processes end alike.
+
+    Raises:
+        InputError: the check raised it.
+    """
+    outcome: list = [None, None]
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        try:
+            outcome[0] = check()
+        except InputError as error:
+            outcome[1] = sentence(error)
+    if dist.is_initialized():
+        dist.broadcast_object_list(outcome)
+    if outcome[1] is not None:
+        raise InputError(outcome[1])
+    return outcome[0]

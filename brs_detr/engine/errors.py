@@ -1,0 +1,30 @@
+"""Errors that are the input's fault and end a program with one sentence."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+
+
+class InputError(ValueError):
+    """Something given (a file, a folder, an option) cannot be used; the message says what, and the remedy."""
+
+
+def sentence(error: InputError) -> str:
+    """The message alone: a data loader's worker sends it as the last paragraph of its traceback."""
+    return str(error).strip().rsplit(f"{InputError.__name__}: ", 1)[-1]
+
+
+def ends_with_a_sentence(main: Callable[[], None]) -> Callable[[], None]:
+    """Decorate a program: an InputError is printed without traceback and the exit status is 2."""
+
+    @functools.wraps(main)
+    def program() -> None:
+        try:
+            main()
+        except InputError as error:
+            if os.environ.get("RANK", "0") == "0":
+                print(f"error: {sentence(error)}", file=sys.stderr)
+            raise SystemExit(2) from None
+
+    return program

@@ -1,0 +1,164 @@
+"""Training and evaluation from a config file: everything between the command line and mmengine's runner."""
+
+import json
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+
+import brs_detr.registry  # noqa: F401  (also for configs that do not name it)
+from brs_detr.data.checks import check_data
+from brs_detr.engine import amp, atomic, checkpoints, console, distributed, progress, schedule, work_dir
+from brs_detr.engine.errors import InputError
+from brs_detr.engine.runner import Runner
+
+LAST = "last"  # --resume without a file
+
+
+def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -> Config:
+    """Read a config, merge the command line's ``key=value`` options, settle the work directory.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"The config {path} does not exist.")
+    config = Config.fromfile(path)
+    config.merge_from_dict(options or {})
+    config.work_dir = folder or config.get("work_dir") or str(Path("work_dirs", Path(path).stem))
+    return config
+
+
+def resolve_resume(config: Config, resume: str) -> list[str]:
+    """Point the config to the checkpoint to continue from; a remark where there is none yet."""
+    path = checkpoints.latest(config.work_dir) if resume == LAST else Path(resume)
+    if path is None:
+        return [f"No checkpoint in {config.work_dir} yet: training starts from the beginning."]
+    config.load_from, config.resume = str(path), True
+    return []
+
+
+def train(
+    config_path: str,
+    *,
+    folder: str | None = None,
+    resume: str | None = None,
+    load_from: str | None = None,
+    overwrite: bool = False,
+    mixed_precision: bool = False,
+    epochs: int | None = None,
+    seed: int | None = None,
+    options: dict[str, Any] | None = None,
+    launcher: str = "none",
+) -> None:
+    """Train a config.
+
+    Args:
+        folder: the work directory; the config's, or ``work_dirs/NAME`` otherwise.
+        resume: a checkpoint to continue from, ``LAST`` for the last one of the work directory.
+        load_from: a checkpoint whose weights to start from; its class layers may differ.
+        overwrite: discard the training that the work directory holds.
+        epochs: train for this many, with the learning-rate schedule in proportion.
+        launcher: one of ``distributed.LAUNCHERS``.
+
+    Raises:
+        InputError: anything given cannot be used; nothing has been written then.
+    """
+    console.silence_third_parties()
+    distributed.start(launcher)
+    config = load_config(config_path, options, folder)
+    config.launcher = launcher
+    if epochs is not None:
+        schedule.set_epochs(config, epochs)
+    if mixed_precision:
+        amp.enable(config)
+    if seed is not None:
+        config.randomness = {"seed": seed}
+    if load_from:
+        config.load_from = load_from
+    remarks = resolve_resume(config, resume) if resume else []
+    distributed.adapt(config)
+
+    def prepare() -> list[str]:
+        found = check_data(config, ("train", "val"))
+        if config.get("load_from"):
+            checkpoints.read(config.load_from)
+        work_dir.claim(config.work_dir, resume=resume is not None, overwrite=overwrite)
+        return found
+
+    remarks += distributed.first_process_decides(prepare)
+    run_training(Runner.from_cfg(config), remarks)
+
+
+def run_training(runner: Runner, remarks: list[str]) -> None:
+    """Train, and note what it took in ``training.json``."""
+    for remark in remarks:
+        runner.logger.warning(remark)
+    runner.new_classes = not runner._resume
+    start = time.monotonic()
+    try:
+        runner.train()
+    finally:
+        progress.close(runner)
+    if is_main_process():
+        taken = {"seconds": round(time.monotonic() - start, 1), "epochs": runner.epoch, **peak_memory()}
+        atomic.write_text(Path(runner.work_dir, "training.json"), json.dumps(taken, indent=2) + "\n")
+    distributed.stop()
+
+
+def peak_memory() -> dict[str, float]:
+    """Most memory this process has held, in GB: resident, and on its GPU."""
+    peak = {"peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
+    if torch.cuda.is_available():
+        peak["peak_gpu_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
+    return {name: round(value, 3) for name, value in peak.items()}
+
+
+def evaluate(
+    config_path: str,
+    checkpoint: str,
+    *,
+    folder: str | None = None,
+    out: str | None = None,
+    options: dict[str, Any] | None = None,
+    launcher: str = "none",
+) -> dict[str, float]:
+    """Evaluate a checkpoint on the config's test data, and write the metrics as JSON.
+
+    Args:
+        folder: where the log goes; the config's work directory otherwise.
+        out: the file of the metrics; ``metrics.json`` beside the log otherwise.
+
+    Returns:
+        The metrics, with the names of COCO (``bbox_mAP``, ``bbox_mAP_50``, ...).
+    """
+    console.silence_third_parties()
+    distributed.start(launcher)
+    config = load_config(config_path, options, folder)
+    config.launcher = launcher
+    config.load_from, config.resume = checkpoint, False
+    distributed.adapt(config)
+
+    def prepare() -> list[str]:
+        checkpoints.read(checkpoint)
+        return check_data(config, ("test",))
+
+    remarks = distributed.first_process_decides(prepare)
+    runner = Runner.from_cfg(config)
+    for remark in remarks:
+        runner.logger.warning(remark)
+    try:
+        results = runner.test()
+    finally:
+        progress.close(runner)
+    metrics = {name.removeprefix("coco/"): float(value) for name, value in results.items()}
+    if is_main_process():
+        path = Path(out) if out else Path(runner.log_dir, "metrics.json")
+        atomic.write_text(path, json.dumps(metrics, indent=2) + "\n")
+        print(f"{path}: " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
+    distributed.stop()
+    return metrics

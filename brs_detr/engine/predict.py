@@ -1,0 +1,176 @@
+"""Detections of a trained model on image files, as pictures and as one JSON file."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmdet.apis import inference_detector
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+from torch import nn
+
+import brs_detr.registry  # noqa: F401  (also for configs that do not name it)
+from brs_detr.data.checks import check_class_counts, leaf_datasets, read_annotations
+from brs_detr.engine import atomic, checkpoints, console
+from brs_detr.engine.errors import InputError
+from brs_detr.engine.launch import load_config
+from brs_detr.engine.pictures import draw
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+
+
+def find_images(source: str | Path) -> list[Path]:
+    """The image file, or all in a folder and its subfolders.
+
+    Raises:
+        InputError: there is none.
+    """
+    source = Path(source)
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise InputError(f"{source} does not exist: give an image file or a folder of images.")
+    images = sorted(path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not images:
+        raise InputError(f"The folder {source} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+    return images
+
+
+def read_image(path: Path) -> np.ndarray:
+    """RGB pixels (h, w, 3).
+
+    Raises:
+        InputError: the file is not an image.
+    """
+    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+    if pixels is None:
+        raise InputError(f"The image {path} cannot be read: it is damaged or not an image.")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def class_names(config: Config) -> tuple[str, ...]:
+    """The classes of the config's test data."""
+    dataset = next(leaf_datasets(config.test_dataloader.dataset))
+    classes = (dataset.get("metainfo") or {}).get("classes")
+    if classes is None:
+        from mmdet.registry import DATASETS
+
+        classes = DATASETS.get(dataset.type).METAINFO["classes"]
+    return tuple(classes)
+
+
+def load_model(config: Config, checkpoint: str, device: str | torch.device) -> nn.Module:
+    """The config's model in evaluation mode with the checkpoint's weights.
+
+    Raises:
+        InputError: the checkpoint cannot be read or does not fit.
+    """
+    init_default_scope(config.get("default_scope", "mmdet"))
+    content = checkpoints.read(checkpoint)
+    check_class_counts(config.model, class_names(config))
+    model = MODELS.build(config.model)
+    checkpoints.load_weights(model, content, checkpoint, new_classes=False)
+    model.cfg = config
+    return model.to(device).eval()
+
+
+class GroundTruth:
+    """Annotated boxes by image file.
+
+    Args:
+        path: a COCO annotation file, None for no ground truth at all.
+        classes: the name of each label.
+    """
+
+    def __init__(self, path: str | None, classes: tuple[str, ...]) -> None:
+        content = read_annotations(Path(path)) if path else {"images": [], "categories": []}
+        self.ids = {image["file_name"]: image["id"] for image in content["images"]}
+        labels = {c["id"]: classes.index(c["name"]) for c in content["categories"] if c["name"] in classes}
+        self.boxes: dict[int, list[tuple[list[float], int]]] = {image_id: [] for image_id in self.ids.values()}
+        for annotation in content.get("annotations", []):
+            if annotation["category_id"] in labels:
+                x, y, width, height = annotation["bbox"]
+                box = ([x, y, x + width, y + height], labels[annotation["category_id"]])
+                self.boxes[annotation["image_id"]].append(box)
+
+    def of(self, path: Path) -> InstanceData | None:
+        """The boxes (x1 y1 x2 y2) and labels of an image; None where it is not annotated."""
+        known = [name for name in self.ids if Path(path.as_posix()).parts[-len(Path(name).parts) :] == Path(name).parts]
+        if not known:
+            return None
+        boxes = self.boxes[self.ids[known[0]]]
+        return InstanceData(
+            bboxes=torch.tensor([box for box, _ in boxes], dtype=torch.float32).reshape(-1, 4),
+            labels=torch.tensor([label for _, label in boxes], dtype=torch.long),
+        )
+
+
+def as_json(path: Path, found: InstanceData, classes: tuple[str, ...]) -> dict[str, Any]:
+    """One image's detections, best first; boxes x1 y1 x2 y2 in pixels."""
+    return {
+        "image": str(path),
+        "detections": [
+            {"class": classes[label], "score": round(score, 4), "box": [round(side, 1) for side in box]}
+            for box, score, label in zip(
+                found.bboxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+            )
+        ],
+    }
+
+
+def detect(model: nn.Module, images: list[Path]) -> Iterator[tuple[Path, np.ndarray, InstanceData]]:
+    """Each image with its RGB pixels and its detections, on the CPU and best first."""
+    for path in images:
+        pixels = read_image(path)
+        found = inference_detector(model, pixels[..., ::-1]).pred_instances.cpu()
+        yield path, pixels, found[found.scores.argsort(descending=True)]
+
+
+def predict(
+    config_path: str,
+    checkpoint: str,
+    source: str,
+    out: str,
+    *,
+    threshold: float = 0.3,
+    annotations: str | None = None,
+    device: str | None = None,
+    overwrite: bool = False,
+    options: dict[str, Any] | None = None,
+) -> int:
+    """Write a picture for each image, and ``predictions.json`` with all boxes above the threshold.
+
+    Args:
+        source: an image file or a folder.
+        annotations: a COCO file; images that it lists get their ground truth beside.
+
+    Returns:
+        The number of pictures.
+
+    Raises:
+        InputError: anything given cannot be used.
+    """
+    console.silence_third_parties()
+    config = load_config(config_path, options, None)
+    images, folder = find_images(source), Path(out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not overwrite:
+        raise InputError(f"{folder} is not empty: choose another --out, or write into it with --overwrite.")
+    classes = class_names(config)
+    truth = GroundTruth(annotations, classes)
+    model = load_model(config, checkpoint, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    records = []
+    root = images[0].parent if Path(source).is_file() else Path(source)
+    for path, pixels, found in detect(model, images):
+        found = found[found.scores >= threshold]
+        picture = draw(pixels, found, truth.of(path), classes)
+        _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        atomic.write_bytes(folder / path.relative_to(root).with_suffix(".png"), encoded.tobytes())
+        records.append(as_json(path, found, classes))
+    atomic.write_text(folder / "predictions.json", json.dumps(records, indent=1) + "\n")
+    return len(images)

@@ -1,0 +1,47 @@
+"""mmengine's runner with this project's checkpoints and console."""
+
+from typing import Any
+
+import torch
+from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner as MMEngineRunner
+
+from brs_detr.engine import checkpoints, console
+from brs_detr.engine.errors import InputError
+
+
+class Runner(MMEngineRunner):
+    """Loads a checkpoint whole or not at all, and says what does not fit."""
+
+    new_classes = False  # whether loaded weights may belong to another number of classes
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        console.quieten(logger)
+        return logger
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: str | torch.device = "cpu",
+        strict: bool = False,
+        revise_keys: list | None = None,
+    ) -> dict[str, Any]:
+        checkpoint = checkpoints.read(filename, map_location)
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        fit = checkpoints.load_weights(model, checkpoint, filename, new_classes=self.new_classes)
+        self._has_loaded = True
+        reshaped = f", new class layers {', '.join(fit.reshaped)}" if fit.reshaped else ""
+        self.logger.info(f"Loaded {len(fit.loaded)} tensors from {filename}{reshaped}.")
+        return checkpoint
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        content = checkpoints.read(filename)
+        if absent := [key for key in ("meta", "message_hub", "optimizer") if key not in content]:
+            raise InputError(
+                f"The checkpoint {filename} cannot be resumed, it has no {absent[0]}: start from its weights "
+                "with --load-from instead."
+            )
+        super().resume(filename, *args, **kwargs)

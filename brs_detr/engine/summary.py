@@ -1,0 +1,50 @@
+"""A few lines about a finished work directory: AP, time, where to look.
+
+python -m brs_detr.engine.summary work_dirs/quickstart
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from brs_detr.engine.errors import InputError, ends_with_a_sentence
+
+CONTENTS = {
+    "metrics.json": "all metrics",
+    "curves.png": "losses and AP while training",
+    "predictions": "pictures of held-out images, ground truth beside them",
+    "best_*.pth": "the best checkpoint",
+    "*/*.log": "the log of the training",
+}
+
+
+def read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: has the run finished?") from error
+
+
+def summary(folder: Path) -> str:
+    """The summary of a work directory that holds ``metrics.json`` and ``training.json``."""
+    metrics, training = read(folder / "metrics.json"), read(folder / "training.json")
+    lines = [
+        f"AP {metrics['bbox_mAP']:.3f}, AP50 {metrics['bbox_mAP_50']:.3f}, AP75 {metrics['bbox_mAP_75']:.3f}",
+        f"trained {training['epochs']} epochs in {training['seconds']:.0f} seconds, "
+        f"{training['peak_memory_gb']:.1f} GB of memory",
+    ]
+    for pattern, meaning in CONTENTS.items():
+        lines += [f"{path}  {meaning}" for path in sorted(folder.glob(pattern))[:1]]
+    return "\n".join(lines)
+
+
+@ends_with_a_sentence
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    print(summary(parser.parse_args().folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""The folder of a training: never written over unless asked."""
+
+import re
+import shutil
+from pathlib import Path
+
+from brs_detr.engine.errors import InputError
+
+WRITTEN_BY_TRAINING = re.compile(
+    r"last_checkpoint|(epoch|iter|best)_.*\.pth|curves\.png|training\.json|metrics\.json|\d{8}_\d{6}"
+)
+
+
+def remove_training(folder: Path) -> None:
+    """Remove what a training wrote, and nothing else."""
+    for path in folder.iterdir():
+        if WRITTEN_BY_TRAINING.fullmatch(path.name):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def claim(folder: str | Path, *, resume: bool, overwrite: bool) -> None:
+    """Make sure that a training may write here.
+
+    Raises:
+        InputError: the folder has content, and neither resume nor overwrite was asked for.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"The work directory {folder} is a file: choose another --work-dir.")
+    if not folder.exists() or not any(folder.iterdir()) or resume:
+        return
+    if not overwrite:
+        raise InputError(
+            f"The work directory {folder} is not empty: continue its training with --resume, choose another "
+            "--work-dir, or discard its checkpoints and logs with --overwrite."
+        )
+    remove_training(folder)

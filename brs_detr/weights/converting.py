@@ -1,0 +1,101 @@
+"""Rewriting a published checkpoint in this project's names."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import brs_detr.ops  # isort: skip  # noqa: F401  supplies mmcv's operators before mmdet imports them
+
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import Tensor, nn
+
+from .errors import CheckpointError
+from .loading import map_state_dict
+from .reading import read_checkpoint
+from .report import LoadReport
+from .skeleton import Skeleton
+from .translation import Translation
+from .unwrapping import state_dict_of
+from .writing import check_suffix, write_weights
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+def build_skeleton(config: str | Path) -> nn.Module:
+    """The model of a config without memory for its weights.
+
+    Raises:
+        CheckpointError: there is no such config.
+    """
+    if not Path(config).is_file():
+        raise CheckpointError(f"The config {config} does not exist.")
+    import brs_detr.registry  # noqa: F401  (not at the top: it imports the backbones, which import this package)
+
+    init_default_scope("mmdet")
+    model_config = Config.fromfile(str(config)).model
+    with Skeleton():
+        return MODELS.build(model_config)
+
+
+def choose_config(state_dict: Mapping[str, Tensor], configs: Path = CONFIGS) -> Path:
+    """The config below `configs` whose model takes the whole file, with as few exceptions as possible.
+
+    Raises:
+        CheckpointError: no model does.
+    """
+    exceptions: dict[Path, int] = {}
+    for path in sorted(configs.glob("[!_]*/*.py")):
+        _, report = map_state_dict(state_dict, build_skeleton(path))
+        if report.complete:
+            exceptions[path] = len(report.reshaped) + len(report.fresh) + len(report.unused)
+        if exceptions.get(path) == 0:
+            return path
+    if not exceptions:
+        raise CheckpointError("The checkpoint fits none of the project's configs: give its own with --config.")
+    return min(exceptions, key=lambda path: exceptions[path])
+
+
+def convert(source: Path, destination: Path, config: str | Path | None = None) -> tuple[Path, LoadReport]:
+    """Write the weights of `source` to `destination` as the model of a config names and lays them out.
+
+    Class layers are written as they are, whatever number of classes the config has. The source is only read.
+
+    config: of the model; the project's config that fits best where it is None.
+
+    Returns:
+        The config and what became of every tensor.
+
+    Raises:
+        CheckpointError: the source cannot be read or does not fit, or is the destination.
+    """
+    check_suffix(destination)
+    if destination.exists() and source.exists() and destination.samefile(source):
+        raise CheckpointError(f"{destination} is the source itself: choose another destination.")
+    content = read_checkpoint(source)
+    state_dict = state_dict_of(content)
+    if not state_dict:
+        raise CheckpointError(f"The checkpoint {source} holds no weights.")
+    chosen = Path(config) if config else choose_config(state_dict)
+    model = build_skeleton(chosen)
+    _, report = map_state_dict(state_dict, model)
+    if not report.complete:
+        raise CheckpointError(f"{source} ({report.source}) does not fit the model of {chosen}: {report.lack}.")
+    translation = Translation(state_dict.keys(), model)
+    wanted = {*report.loaded, *report.reshaped}
+    entries = (translation.entry(name, tensor) for name, tensor in state_dict.items())
+    weights = {target: tensor for target, tensor in entries if target in wanted}
+    write_weights(destination, weights, _meta(content, source, report))
+    return chosen, report
+
+
+def _meta(content: Mapping[str, Any], source: Path, report: LoadReport) -> dict[str, Any]:
+    """Where the weights come from, and the class names that the file knows."""
+    theirs: Any = content.get("meta")
+    theirs = theirs if isinstance(theirs, Mapping) else {}
+    dataset = theirs.get("dataset_meta") or {
+        "classes": theirs.get("CLASSES"),
+        "palette": theirs.get("PALETTE"),
+    }
+    return {"source": source.name, "format": report.source, "dataset_meta": dataset}

@@ -1,0 +1,72 @@
+"""From the names and layouts of one file to those of one model."""
+
+import re
+from collections.abc import Collection
+
+from torch import Tensor, nn
+
+from .formats import Entry, detect
+from .registry import BACKBONES, DETECTORS
+
+BACKBONE = "backbone."
+# Buffers that models compute themselves, and that came and went with the versions of their libraries.
+COMPUTED = re.compile(r"\.(relative_position_index|attn_mask|num_batches_tracked)$")
+
+
+class Translation:
+    """Where a file's tensors belong in a model; either may be a detector or a bare backbone.
+
+    names: of the file's state_dict.
+    """
+
+    def __init__(self, names: Collection[str], model: nn.Module) -> None:
+        self.targets = model.state_dict()
+        self.source_prefix, self.target_prefix = _prefix(names), _prefix(self.targets)
+        self.detector = detect(names, DETECTORS) if self.source_prefix else None
+        self.theirs = detect({name.removeprefix(self.source_prefix) for name in names}, BACKBONES)
+        own = {name.removeprefix(self.target_prefix) for name in self.targets if self._in_backbone(name)}
+        timm_names = getattr(getattr(model, "backbone", model), "timm_names", {})
+        self.own_names: dict[str, str | None] = {name: name for name in own} | timm_names
+        self.added = own - set(timm_names.values()) if timm_names else set()  # to timm's model
+        self.ours = detect(self.own_names, BACKBONES)
+
+    @property
+    def title(self) -> str:
+        """The kinds of file and backbone, for the report."""
+        return f"{self.detector.title}, with {self.theirs.title}" if self.detector else self.theirs.title
+
+    def entry(self, name: str, tensor: Tensor) -> Entry:
+        """One of the file's tensors under the model's name and in its layout."""
+        if self.detector and not name.startswith(self.source_prefix):
+            return self.detector.to_common(name, tensor)
+        common = self.theirs.to_common(name.removeprefix(self.source_prefix), tensor)
+        inner, tensor = self.ours.from_common(*common)
+        return self.target_prefix + (self.own_names.get(inner) or inner), tensor
+
+    def is_unused(self, name: str, target: str) -> bool:
+        """Whether the file's `name`, which has no place in the model as `target`, needs none."""
+        if COMPUTED.search(name):
+            return True
+        if self.detector:
+            other_part = not self.target_prefix and not name.startswith(self.source_prefix)
+            return other_part or bool(re.search(self.detector.unused, target))
+        inner = target.removeprefix(self.target_prefix)
+        return inner in self.own_names or bool(re.search(self.theirs.unused, inner))
+
+    def is_fresh(self, target: str) -> bool:
+        """Whether such a file need not supply the model's `target`."""
+        if COMPUTED.search(target):
+            return True
+        if self.detector:
+            return bool(re.search(self.detector.fresh, target))
+        inner = target.removeprefix(self.target_prefix)
+        outside = not self._in_backbone(target) or inner in self.added
+        return outside or bool(re.search(self.ours.fresh, inner))
+
+    def _in_backbone(self, target: str) -> bool:
+        return target.startswith(self.target_prefix)
+
+
+def _prefix(names: Collection[str]) -> str:
+    """The prefix of a detector's backbone; none where the names are those of a backbone alone."""
+    return BACKBONE if any(name.startswith(BACKBONE) for name in names) else ""

@@ -1,0 +1,11 @@
+# ConvNeXt-T of timm with its ImageNet-1k weights. Used like swin_tiny.py: backbone=_base_.timm_backbone, and
+# neck=dict(in_channels=_base_.timm_channels).
+timm_backbone = dict(
+    _delete_=True,
+    type="TimmBackbone",
+    model_name="convnext_tiny",
+    pretrained=True,
+    drop_path_rate=0.2,
+    out_norm=True,
+)
+timm_channels = [192, 384, 768]

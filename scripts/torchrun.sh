@@ -1,0 +1,26 @@
+# torchrun PROCESSES SCRIPT [ARGUMENTS]: torch's launcher with the usual variables for several machines.
+# It is sourced by dist_train.sh and dist_test.sh. PYTHON is .venv's interpreter where there is one.
+
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+if [ -z "${PYTHON:-}" ]; then
+    if [ -x "$here/../.venv/bin/python" ]; then PYTHON="$here/../.venv/bin/python"; else PYTHON=python; fi
+fi
+
+free_port() {
+    "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+torchrun() {
+    local processes=$1 cores
+    shift
+    cores="$("$PYTHON" -c 'import os; print(len(os.sched_getaffinity(0)))')"
+    # On CPUs the processes share the cores; torch would give each of them one thread.
+    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores > processes ? cores / processes : 1))}"
+    exec "$PYTHON" -m torch.distributed.run \
+        --nnodes "${NNODES:-1}" \
+        --node-rank "${NODE_RANK:-0}" \
+        --nproc-per-node "$processes" \
+        --master-addr "${MASTER_ADDR:-127.0.0.1}" \
+        --master-port "${PORT:-$([ "${NNODES:-1}" = 1 ] && free_port || echo 29500)}" \
+        "$@"
+}

@@ -1,0 +1,149 @@
+"""Data that cannot be used: one sentence each, before anything is built."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from brs_detr.data.checks import check_data, declared_class_counts
+from brs_detr.engine.errors import InputError
+
+Edit = Callable[[dict], None]
+
+
+@pytest.fixture
+def data(digits: Path, tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    return Path(shutil.copytree(digits, tmp_path / "digits"))
+
+
+def config(root: Path, classes: tuple[str, ...] = tuple("0123456789"), num_classes: int = 10) -> Config:
+    dataset = {
+        "type": "CocoDataset",
+        "data_root": str(root),
+        "metainfo": {"classes": classes},
+        "ann_file": "annotations/train.json",
+        "data_prefix": {"img": "train/"},
+    }
+    head = {"type": "DINOHead", "num_classes": num_classes}
+    model = {
+        "type": "DINO",
+        "bbox_head": head,
+        "backbone": {"num_classes": 1000},
+        "rpn_head": {"num_classes": 1},
+    }
+    return Config({"model": model, "train_dataloader": {"dataset": dataset}})
+
+
+def edit(data: Path, change: Edit) -> None:
+    path = data / "annotations" / "train.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_good_data_passes_without_remarks(data: Path) -> None:
+    assert check_data(config(data)) == []
+
+
+def test_missing_folder_and_files(data: Path) -> None:
+    (data / "train" / "000003.png").unlink()
+    with pytest.raises(InputError, match=r"1 of the 8 images in .*train.json are missing, .*train/000003.png"):
+        check_data(config(data))
+    shutil.rmtree(data / "train")
+    with pytest.raises(InputError, match="8 of the 8 images"):
+        check_data(config(data))
+    (data / "annotations" / "train.json").unlink()
+    with pytest.raises(InputError, match=r"annotation file .*train.json cannot be read \(No such file"):
+        check_data(config(data))
+    shutil.rmtree(data)
+    with pytest.raises(InputError, match=r"folder .*digits does not exist: .*python -m brs_detr.data.digits"):
+        check_data(config(data))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ('{"images": [', "is not JSON"),
+        ("[1, 2]", "not in COCO format: it has no list of images"),
+        ('{"images": [{"id": 1}]}', "no list of categories"),
+        ('{"images": [], "categories": []}', "lists no images"),
+        (
+            '{"images": [{"id": 1, "file_name": "a", "height": 1, "width": 1}], "categories": []}',
+            "no annotations",
+        ),
+    ],
+)
+def test_annotation_files_of_another_kind(data: Path, content: str, sentence: str) -> None:
+    (data / "annotations" / "train.json").write_text(content)
+    with pytest.raises(InputError, match=rf"The annotation file .*train\.json .*{sentence}"):
+        check_data(config(data))
+
+
+@pytest.mark.parametrize("key", ["bbox", "area", "category_id"])
+def test_an_annotation_without_a_key(data: Path, key: str) -> None:
+    edit(data, lambda content: content["annotations"][2].pop(key))
+    with pytest.raises(InputError, match=f"Entry 2 of the annotations in .* has no '{key}'"):
+        check_data(config(data))
+
+
+def test_classes_that_the_file_does_not_have(data: Path) -> None:
+    with pytest.raises(InputError, match=r"has 10 categories, without ten, but the config has 11 classes"):
+        check_data(config(data, classes=(*"0123456789", "ten"), num_classes=11))
+
+
+def test_classes_in_another_order(data: Path) -> None:
+    with pytest.raises(InputError, match=r"orders its categories 0, 1, 2, 3, 4, \.\.\.: metainfo"):
+        check_data(config(data, classes=tuple("9876543210")))
+
+
+def test_num_classes_of_the_model(data: Path) -> None:
+    with pytest.raises(InputError, match=r"model\.bbox_head\.num_classes = 80, but its data has 10 classes"):
+        check_data(config(data, num_classes=80))
+
+
+def test_num_classes_is_found_in_lists_and_not_in_backbones() -> None:
+    model = Config(
+        {
+            "model": {
+                "backbone": {"num_classes": 1000},
+                "rpn_head": {"num_classes": 1},
+                "roi_head": {"bbox_head": [{"num_classes": 3}, {"num_classes": 4}]},
+            }
+        }
+    ).model
+    assert list(declared_class_counts(model)) == [
+        ("model.roi_head.bbox_head.0.num_classes", 3),
+        ("model.roi_head.bbox_head.1.num_classes", 4),
+    ]
+
+
+def test_a_subset_of_the_categories_is_remarked(data: Path) -> None:
+    (remark,) = check_data(config(data, classes=("1", "2", "3"), num_classes=3))
+    assert "boxes of categories outside metainfo.classes are ignored" in remark
+
+
+def test_boxes_without_area_are_counted(data: Path) -> None:
+    def flatten(content: dict) -> None:
+        content["annotations"][0]["bbox"][2] = 0
+        content["annotations"][1]["bbox"][3] = -5
+
+    edit(data, flatten)
+    (remark,) = check_data(config(data))
+    assert remark.endswith("train.json: 2 boxes without area are dropped.")
+
+
+def test_wrapped_data_sets_are_checked(data: Path) -> None:
+    wrapped = config(data)
+    inner = wrapped.train_dataloader.dataset
+    (data / "train" / "000003.png").unlink()
+    for wrapper in (
+        {"type": "RepeatDataset", "times": 2, "dataset": inner},
+        {"type": "ConcatDataset", "datasets": [inner]},
+    ):
+        wrapped.train_dataloader = {"dataset": wrapper}
+        with pytest.raises(InputError, match="1 of the 8 images"):
+            check_data(wrapped)

@@ -1,0 +1,71 @@
+"""At every moment of saving there is a whole last checkpoint and a whole best one."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.logging import MessageHub
+
+from brs_detr.engine import WholeCheckpointHook, checkpoints
+
+
+class FakeRunner(SimpleNamespace):
+    """Saves a small file, after noting what there was to fall back on; starts from what was saved last."""
+
+    def __init__(self, work_dir: Path) -> None:
+        hub = MessageHub(f"{work_dir}")
+        super().__init__(work_dir=str(work_dir), message_hub=hub, epoch=0, iter=0, fallback=[], killed=False)
+        if last := checkpoints.latest(work_dir):
+            content = checkpoints.read(str(last))
+            self.epoch = content["epoch"]
+            hub.runtime_info.update(content["hub"])
+        self.logger = SimpleNamespace(info=lambda *args: None)
+
+    def save_checkpoint(self, out_dir: str, filename: str, *args: object, **kwargs: object) -> None:
+        best = len(list(Path(out_dir).glob("best_*.pth")))
+        self.fallback.append((checkpoints.latest(self.work_dir), best))
+        if self.killed:
+            raise KeyboardInterrupt
+        content = {"epoch": kwargs["meta"]["epoch"], "hub": dict(self.message_hub.runtime_info)}
+        torch.save(content, Path(out_dir, filename))
+
+
+def train(runner: FakeRunner, hook: WholeCheckpointHook, scores: list[float]) -> None:
+    for score in scores:
+        hook._save_checkpoint(runner)
+        runner.epoch += 1
+        hook.after_val_epoch(runner, {"coco/bbox_mAP": score})
+
+
+def new_hook(runner: FakeRunner) -> WholeCheckpointHook:
+    hook = WholeCheckpointHook(interval=1, max_keep_ckpts=1, save_best="coco/bbox_mAP", rule="greater")
+    hook.before_train(runner)
+    return hook
+
+
+def names(work_dir: str) -> list[str]:
+    return sorted(path.name for path in Path(work_dir).iterdir())
+
+
+def test_the_last_and_the_best_stay(tmp_path: Path) -> None:
+    runner = FakeRunner(tmp_path)
+    train(runner, new_hook(runner), [0.1, 0.3, 0.2])
+    assert names(runner.work_dir) == ["best_coco_bbox_mAP_epoch_2.pth", "epoch_3.pth", "last_checkpoint"]
+    assert Path(runner.work_dir, "last_checkpoint").read_text().endswith("epoch_3.pth")
+    for last, best in runner.fallback[2:]:  # after the first epoch
+        assert last is not None
+        assert best >= 1
+
+
+def test_a_kill_while_saving_loses_nothing_and_resuming_tidies_up(tmp_path: Path) -> None:
+    runner = FakeRunner(tmp_path)
+    hook = new_hook(runner)
+    train(runner, hook, [0.1])
+    runner.killed = True
+    with pytest.raises(KeyboardInterrupt):
+        train(runner, hook, [0.3])
+    assert checkpoints.latest(runner.work_dir) == Path(runner.work_dir, "epoch_1.pth")
+    resumed = FakeRunner(tmp_path)
+    train(resumed, new_hook(resumed), [0.3])
+    assert names(runner.work_dir) == ["best_coco_bbox_mAP_epoch_2.pth", "epoch_2.pth", "last_checkpoint"]

@@ -1,0 +1,33 @@
+"""curves.png from the scalars of one or several runs."""
+
+import json
+from pathlib import Path
+
+import cv2
+
+from brs_detr.engine.curves import draw_curves, read_scalars
+
+
+def write_run(work_dir: Path, name: str, rows: list[dict]) -> None:
+    folder = work_dir / name / "vis_data"
+    folder.mkdir(parents=True)
+    (folder / "scalars.json").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_resumed_run_continues_the_curves(tmp_path: Path) -> None:
+    first = [{"loss": 9.0 - step, "loss_cls": 1.0, "step": step} for step in (1, 2, 3)]
+    second = [{"loss": 5.0 - step, "loss_cls": 0.5, "step": step} for step in (3, 4)]
+    write_run(tmp_path, "20260101_000000", [*first, {"coco/bbox_mAP": 0.1, "step": 1}])
+    write_run(tmp_path, "20260102_000000", [*second, {"coco/bbox_mAP": 0.3, "step": 2}])
+    training, evaluation = read_scalars(tmp_path)
+    assert [training[step]["loss"] for step in sorted(training)] == [8.0, 7.0, 2.0, 1.0]
+    assert [evaluation[step]["coco/bbox_mAP"] for step in sorted(evaluation)] == [0.1, 0.3]
+    assert draw_curves(tmp_path)
+    picture = cv2.imread(str(tmp_path / "curves.png"))
+    assert picture.shape[1] > picture.shape[0] > 300
+    assert picture.std() > 10
+
+
+def test_nothing_to_draw(tmp_path: Path) -> None:
+    assert not draw_curves(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,74 @@
+"""CUDA, even where there is none: tensors without data take the same way through the code, and whatever
+would have to wait for the device raises."""
+
+from unittest import mock
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+from brs_detr.losses import ap_loss, function, rank_sort_loss, step
+
+from .problems import as_if_large
+
+
+def losses_on_fake_cuda(batch: int, loss=rank_sort_loss) -> tuple[list[int], tuple[torch.Tensor | None, ...]]:
+    """The reads by the host, and the gradient."""
+    reads = []
+
+    def read(statistics: list[torch.Tensor]) -> list[list[float]]:
+        reads.append(len(statistics))
+        return [[-1.0, 1.0, 0.0, 1.0, 5.0] for found in statistics for _ in found]
+
+    with FakeTensorMode(), mock.patch.object(function, "_read", read):
+        logits = torch.empty(batch, 1000, device="cuda", requires_grad=True)
+        first = loss(logits, torch.empty(batch, 1000, device="cuda"))[0]
+        node = (first if isinstance(first, torch.Tensor) else first.ranking).grad_fn.next_functions[0][0]
+        of_losses = torch.ones(2, batch, device="cuda")
+        return reads, function.RankingFunction.backward(node, *of_losses)
+
+
+@pytest.mark.parametrize("loss", [rank_sort_loss, ap_loss])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("large", [False, True])
+def test_the_host_reads_once(batch: int, large: bool, loss) -> None:
+    if large:
+        with as_if_large():
+            reads, gradients = losses_on_fake_cuda(batch, loss)
+    else:
+        reads, gradients = losses_on_fake_cuda(batch, loss)
+    assert reads == [1]
+    assert gradients[0].shape == (batch, 1000)
+    assert gradients[0].device.type == "cuda"
+
+
+def test_a_second_read_would_be_noticed() -> None:
+    with FakeTensorMode(), pytest.raises(DataDependentOutputException):
+        torch.empty(3, device="cuda").sum().item()
+
+
+def test_deterministic_sums_are_cumulative_sums() -> None:
+    values = torch.rand(3, 37, dtype=torch.float64)
+    torch.testing.assert_close(step.sum_by_doubling(values), values.cumsum(-1))
+    torch.testing.assert_close(step.sum_by_doubling(values[:, :1]), values[:, :1])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_cuda_agrees_with_the_cpu_and_repeats_itself() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(200_000, generator=generator)
+    targets = torch.where(
+        torch.rand(200_000, generator=generator) < 0.01, torch.rand(200_000, generator=generator), 0
+    )
+    results = []
+    torch.use_deterministic_algorithms(True)
+    try:
+        for device in ("cpu", "cuda", "cuda"):
+            x = logits.detach().to(device).requires_grad_()
+            ranking, sorting = rank_sort_loss(x, targets.to(device))
+            results.append([v.cpu() for v in (ranking, sorting, *torch.autograd.grad(ranking + sorting, x))])
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for expected, first, second in zip(*results, strict=True):
+        torch.testing.assert_close(first, expected, rtol=1e-5, atol=1e-9)
+        assert torch.equal(first, second)

@@ -1,0 +1,67 @@
+"""The losses against recorded outputs of the released code, where that is valid."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from .problems import assert_agree, average_precision, rank_sort
+
+FOLDER = Path(__file__).resolve().parents[3] / "shared" / "reference"
+pytestmark = pytest.mark.skipif(
+    not FOLDER.exists(), reason="the recorded outputs of the released code (../shared/reference) are not here"
+)
+DELTAS = ["0.0", "0.5", "1.0"]
+TIED = {
+    "tied_logits_quarter",
+    "edge_on_threshold",
+}  # the released buckets let a positive win against its ties
+
+
+def records(loss: str) -> list[tuple[str, float, torch.Tensor, list[float], np.ndarray]]:
+    """Logits, targets, values and gradient of every case on which the released loss neither raised nor was
+    NaN."""
+    found, arrays = json.loads((FOLDER / "loss_cases.json").read_text()), np.load(FOLDER / "loss_cases.npz")
+    result = []
+    for case, description in found.items():
+        for delta in DELTAS:
+            key, record = f"{case}__{loss}_d{delta}", description["results"][f"{loss}_d{delta}"]
+            if f"{key}__grad" in arrays and not record["nan"] and not record["grad_nan"]:
+                binary = "__targets_bin" if "AP" in loss else "__targets"
+                logits, targets = (torch.from_numpy(arrays[case + part]) for part in ("__logits", binary))
+                result.append((case, float(delta), logits, targets, record["out"], arrays[f"{key}__grad"]))
+    assert len(result) > 20
+    return result
+
+
+@pytest.mark.parametrize("method", ["exact", "pairwise"])
+def test_rank_sort(method: str) -> None:
+    for _, delta, logits, targets, values, gradient in records("RankSort"):
+        ranking, sorting, of_ranking, of_sorting = rank_sort(logits, targets, delta=delta, method=method)
+        assert_agree((ranking, sorting, of_ranking + of_sorting), (*values, gradient), 2e-6)
+
+
+@pytest.mark.parametrize("method", ["exact", "pairwise"])
+def test_interpolated_ap(method: str) -> None:
+    for _, delta, logits, targets, values, gradient in records("APLoss"):
+        ours = average_precision(logits, targets, delta=delta, method=method, interpolated=True)
+        assert_agree(ours, (*values, gradient), 2e-6)
+
+
+def test_bucketed_rank_sort() -> None:
+    for case, delta, logits, targets, values, gradient in records("BucketedRankSort"):
+        if case not in TIED:
+            ranking, sorting, of_ranking, of_sorting = rank_sort(
+                logits, targets, delta=delta, method="bucketed"
+            )
+            assert_agree((ranking, sorting, of_ranking + of_sorting), (*values, gradient), 2e-6)
+
+
+def test_released_bucketed_ap_is_the_bucketed_ranking_term() -> None:
+    """It counts the positive itself as 1/2 and does not interpolate."""
+    for case, delta, logits, targets, values, gradient in records("BucketedAPLoss"):
+        if case not in TIED:
+            ranking, _, of_ranking, _ = rank_sort(logits, targets, delta=delta, method="bucketed")
+            assert_agree((ranking, of_ranking), (*values, gradient), 2e-6)

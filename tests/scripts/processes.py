@@ -1,0 +1,56 @@
+"""The scripts as users run them: other processes, with a tiny model on tiny data."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ROOT / "tests" / "engine" / "tiny_dino.py"
+
+CONFIG = """
+_base_ = {base!r}
+custom_imports = dict(
+    imports=["brs_detr.registry", "tests.scripts.state_dump"], allow_failed_imports=False, _delete_=True
+)
+data_root = {data!r}
+val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(data_root=data_root))
+test_dataloader = val_dataloader
+train_dataloader = dict(**val_dataloader, batch_size=2)
+val_evaluator = dict(ann_file=data_root + "/annotations/val.json")
+test_evaluator = dict(ann_file=data_root + "/annotations/val.json")
+custom_hooks = [dict(type="ProgressHook"), dict(type="CurvesHook"), dict(type="StateDumpHook")]
+default_hooks = dict(logger=dict(interval=1))
+"""
+
+
+def write_config(folder: Path, data: Path) -> Path:
+    """The tiny detector on this data, as a config file in the folder."""
+    path = folder / "tiny.py"
+    path.write_text(CONFIG.format(base=str(TINY), data=str(data)))
+    return path
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+
+
+def start(folder: Path, *command: object) -> subprocess.Popen:
+    """Start a command in a folder; a name ending in .py or .sh is one of the scripts."""
+    script = ROOT / "scripts" / str(command[0])
+    interpreter = sys.executable if script.suffix == ".py" else "bash"
+    return subprocess.Popen(
+        [interpreter, script, *map(str, command[1:])],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(folder: Path, *command: object) -> subprocess.CompletedProcess:
+    """Run a command to its end, see :func:`start`."""
+    process = start(folder, *command)
+    output, errors = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
