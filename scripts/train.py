@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without installing the project
 
 from brs_detr.engine import arguments, launch
-from brs_detr.engine.errors import ends_with_a_sentence
+from brs_detr.errors import ends_with_a_sentence
 
 
 def parse() -> argparse.Namespace:

@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from timm.layers import Format
 from torch import Tensor, nn
 
-from brs_detr.engine.errors import InputError
+from brs_detr.errors import InputError
 from brs_detr.weights import load_content
 from brs_detr.weights.skeleton import Skeleton
 

@@ -8,7 +8,7 @@ from timm.layers import PatchEmbed
 from timm.models import get_pretrained_cfg, is_model
 from torch import Tensor
 
-from brs_detr.engine.errors import InputError
+from brs_detr.errors import InputError
 
 from .timm_swin import use_as_detector
 

@@ -12,7 +12,7 @@ from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
 
-from brs_detr.engine.errors import InputError
+from brs_detr.errors import InputError
 
 IMAGE_KEYS = {"id", "file_name", "height", "width"}
 ANNOTATION_KEYS = {"id", "image_id", "category_id", "bbox", "area"}

@@ -17,7 +17,7 @@ import cv2
 from numpy.random import RandomState
 
 from brs_detr.data import synthesis
-from brs_detr.engine.errors import InputError, ends_with_a_sentence
+from brs_detr.errors import InputError, ends_with_a_sentence
 
 CLASSES = tuple("0123456789")
 SHARE_OF_SCANS = {"train": 0.7, "val": 0.2, "test": 0.1}

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits, load_sample_images
 INK = 80  # darkness (of 255) of a scan from which a pixel belongs to the digit
 PAPER = 56  # darkness below which a scan is transparent; above, opacity rises twice as fast as darkness
 CONTRAST = 110  # least difference in brightness between a digit and what it covers
-SMALLEST, LARGEST = 0.2, 0.45  # height of a digit, as a part of the image
+SMALLEST, LARGEST = 0.25, 0.5  # height of a digit, as a part of the image
 EMPTY = 0.04  # part of the images that show no digit
 MOST_DIGITS = 8
 PLACES = 20  # where a digit is tried before it is left out

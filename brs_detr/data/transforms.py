@@ -5,7 +5,7 @@ from typing import Any
 from mmcv.transforms import LoadImageFromFile
 from mmdet.registry import TRANSFORMS
 
-from brs_detr.engine.errors import InputError
+from brs_detr.errors import InputError
 
 
 @TRANSFORMS.register_module()

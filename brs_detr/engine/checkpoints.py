@@ -11,7 +11,7 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from brs_detr.engine.errors import InputError
+from brs_detr.errors import InputError
 
 CLASS_LAYERS = re.compile(r"cls|label_embedding|conv_logits|fc_reg")  # their first dimension counts classes
 REFUSED_BY_TORCH = re.compile(r"(?i)unsupported global|unrecognized function|can only (build|create)")

@@ -33,6 +33,8 @@ def silence_third_parties() -> None:
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
     # torch.meshgrid without its indexing argument, in mmdet's priors and positional encodings.
     warnings.filterwarnings("ignore", message=".*torch.meshgrid: in an upcoming release", category=UserWarning)
+    # mmdet's own anchor heads read a name that mmdet renamed.
+    warnings.filterwarnings("ignore", message=".*`num_anchors` is deprecated", category=UserWarning)
     # mmengine steps its schedulers after its own optimiser wrapper, which torch does not recognise.
     warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step", category=UserWarning)
 

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from mmengine.config import Config
 
-from brs_detr.engine.errors import InputError, sentence
+from brs_detr.errors import InputError, sentence
 
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 # rank, number of processes, rank on this machine

@@ -13,8 +13,9 @@ from mmengine.dist import is_main_process
 import brs_detr.registry  # noqa: F401  (also for configs that do not name it)
 from brs_detr.data.checks import check_data
 from brs_detr.engine import amp, atomic, checkpoints, console, distributed, progress, schedule, work_dir
-from brs_detr.engine.errors import InputError
 from brs_detr.engine.runner import Runner
+from brs_detr.errors import InputError
+from brs_detr.losses import NotFiniteError
 
 LAST = "last"  # --resume without a file
 
@@ -102,6 +103,11 @@ def run_training(runner: Runner, remarks: list[str]) -> None:
     start = time.monotonic()
     try:
         runner.train()
+    except NotFiniteError as error:
+        raise InputError(
+            f"{error}: training diverged in iteration {runner.iter}. Lower the learning rate, or look for broken "
+            f"images and boxes; the checkpoints in {runner.work_dir} are whole, and --resume continues from the last."
+        ) from error
     finally:
         progress.close(runner)
     if is_main_process():

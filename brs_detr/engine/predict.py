@@ -18,9 +18,9 @@ from torch import nn
 import brs_detr.registry  # noqa: F401  (also for configs that do not name it)
 from brs_detr.data.checks import check_class_counts, leaf_datasets, read_annotations
 from brs_detr.engine import atomic, checkpoints, console
-from brs_detr.engine.errors import InputError
 from brs_detr.engine.launch import load_config
 from brs_detr.engine.pictures import draw
+from brs_detr.errors import InputError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 

@@ -8,7 +8,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner as MMEngineRunner
 
 from brs_detr.engine import checkpoints, console
-from brs_detr.engine.errors import InputError
+from brs_detr.errors import InputError
 
 
 class Runner(MMEngineRunner):

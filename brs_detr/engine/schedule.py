@@ -2,7 +2,7 @@
 
 from mmengine.config import Config
 
-from brs_detr.engine.errors import InputError
+from brs_detr.errors import InputError
 
 
 def set_epochs(config: Config, epochs: int) -> None:

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from brs_detr.engine.errors import InputError, ends_with_a_sentence
+from brs_detr.errors import InputError, ends_with_a_sentence
 
 CONTENTS = {
     "metrics.json": "all metrics",

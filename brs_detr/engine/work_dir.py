@@ -4,7 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
-from brs_detr.engine.errors import InputError
+from brs_detr.errors import InputError
 
 WRITTEN_BY_TRAINING = re.compile(
     r"last_checkpoint|(epoch|iter|best)_.*\.pth|curves\.png|training\.json|metrics\.json|\d{8}_\d{6}"

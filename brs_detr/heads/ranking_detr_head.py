@@ -9,7 +9,7 @@ from mmdet.utils import InstanceList, OptInstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from brs_detr.losses import RankSortLosses, self_balanced, weighted_mean
+from brs_detr.losses import NotFiniteError, RankSortLosses, self_balanced, weighted_mean
 
 from .auxiliary import QueryTargets
 from .detr_head import CoDETRHead
@@ -118,9 +118,8 @@ class RankingDETRHead(RankingMixin, CoDETRHead):
         try:
             return self.get_targets(list(layer.logits), list(layer.boxes), layer.ground_truth, img_metas)
         except ValueError as error:  # scipy refuses to match on NaN
-            raise ValueError(
-                f"{layer.name}: logits or boxes are NaN or infinite, so its queries cannot be matched; "
-                "lower the learning rate or check the images and boxes of this batch"
+            raise NotFiniteError(
+                f"{layer.name}: logits or boxes are NaN or infinite, so its queries cannot be matched"
             ) from error
 
     def _balanced_losses(self, layer: LayerSamples, ranking: RankSortLosses) -> dict[str, Tensor]:

@@ -8,6 +8,10 @@ from torch import Tensor
 METHODS = ("exact", "bucketed", "pairwise")
 
 
+class NotFiniteError(ValueError):
+    """Numbers that cannot be ranked, NaN or infinite: training has diverged, or its data are broken."""
+
+
 def check_settings(delta: float, method: str) -> None:
     """Raises ValueError for an unknown summation method or an impossible delta."""
     if method not in METHODS:
@@ -36,20 +40,22 @@ def check_pair(logits: object, targets: object, name: str) -> tuple[Tensor, Tens
 
 
 def check_logits(logits: Tensor, name: str) -> None:
-    """Raises ValueError saying how many logits (N,) are not finite, and where they begin."""
-    _complain(logits, ~logits.isfinite(), f"{name}: {{}} logits are NaN or infinite (first at index {{}})")
+    """Raises NotFiniteError saying how many logits (N,) are not finite, and where they begin."""
+    sentence = f"{name}: {{}} logits are NaN or infinite (first at index {{}})"
+    _complain(logits, ~logits.isfinite(), sentence, NotFiniteError)
 
 
 def check_targets(targets: Tensor, name: str) -> None:
-    """Raises ValueError saying how many targets (N,) are not finite or above 1, and where they begin."""
-    _complain(targets, ~targets.isfinite(), f"{name}: {{}} targets are NaN or infinite (first at index {{}})")
+    """Raises NotFiniteError or ValueError: how many targets (N,) are not finite or above 1, and where they begin."""
+    sentence = f"{name}: {{}} targets are NaN or infinite (first at index {{}})"
+    _complain(targets, ~targets.isfinite(), sentence, NotFiniteError)
     sentence = f"{name}: {{}} targets are above 1 (first at index {{}}: {{}}); a target is a positive's IoU"
-    _complain(targets, targets > 1, sentence)
+    _complain(targets, targets > 1, sentence, ValueError)
 
 
-def _complain(values: Tensor, wrong: Tensor, sentence: str) -> None:
-    """Raises `sentence`, completed by "k of n", the first index and its value, if any value is wrong."""
+def _complain(values: Tensor, wrong: Tensor, sentence: str, error: type[ValueError]) -> None:
+    """Raises `error` with `sentence`, completed by "k of n", the first index and its value, if any value is wrong."""
     indices = torch.nonzero(wrong)[:, 0]
     if len(indices):
         first = int(indices[0])
-        raise ValueError(sentence.format(f"{len(indices)} of {len(values)}", first, float(values[first])))
+        raise error(sentence.format(f"{len(indices)} of {len(values)}", first, float(values[first])))

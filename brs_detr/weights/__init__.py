@@ -5,7 +5,7 @@ file ──read──> content ──unwrap──> state_dict ──map──> t
 """
 
 from .errors import CheckpointError
-from .initializer import PretrainedWeights
+from .initializer import PretrainedWeights, skip_pretrained
 from .loading import load_checkpoint, load_content, map_state_dict
 from .mmengine_loader import register as _read_mmengine_files_here
 from .reading import read_checkpoint
@@ -22,5 +22,6 @@ __all__ = [
     "load_content",
     "map_state_dict",
     "read_checkpoint",
+    "skip_pretrained",
     "state_dict_of",
 ]

@@ -1,6 +1,6 @@
 """What is wrong with a checkpoint."""
 
-from brs_detr.engine.errors import InputError
+from brs_detr.errors import InputError
 
 
 class CheckpointError(InputError):

@@ -29,3 +29,17 @@ class PretrainedWeights:
         print_log(f"{self.checkpoint}: {report}", logger="current")
         if hasattr(module, "_params_init_info"):
             update_init_info(module, init_info=f"PretrainedWeights: load from {self.checkpoint}")
+
+
+def skip_pretrained(model: nn.Module) -> None:
+    """Forget the pretrained weights that configs name: a checkpoint that is loaded next replaces them.
+
+    So that starting from a checkpoint, or resuming, downloads nothing.
+    """
+    for module in model.modules():
+        named = getattr(module, "init_cfg", None)
+        if named:
+            each = named if isinstance(named, list) else [named]
+            module.init_cfg = [init_cfg for init_cfg in each if "checkpoint" not in init_cfg] or None
+        if getattr(module, "pretrained", False):
+            module.pretrained = False

@@ -8,12 +8,12 @@ train_pipeline = [
     dict(type="LoadImage"),
     dict(type="LoadAnnotations", with_bbox=True),
     # no flips: a mirrored digit is no digit
-    dict(type="RandomChoiceResize", scales=[(s, s) for s in (144, 160, 176)], keep_ratio=True),
+    dict(type="RandomChoiceResize", scales=[(s, s) for s in (128, 144, 160)], keep_ratio=True),
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [
     dict(type="LoadImage"),
-    dict(type="Resize", scale=(160, 160), keep_ratio=True),
+    dict(type="Resize", scale=(144, 144), keep_ratio=True),
     dict(type="LoadAnnotations", with_bbox=True),
     dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
 ]

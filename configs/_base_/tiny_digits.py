@@ -23,7 +23,7 @@ optim_wrapper = dict(
     type="OptimWrapper", optimizer=dict(type="AdamW", lr=1e-3, weight_decay=1e-4),
     clip_grad=dict(max_norm=0.1, norm_type=2),
     paramwise_cfg=dict(custom_keys={"sampling_offsets": dict(lr_mult=0.1)}))
-train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=10, val_interval=1)
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=10, val_interval=2)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 param_scheduler = [

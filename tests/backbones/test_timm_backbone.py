@@ -9,7 +9,7 @@ from torch import nn
 
 from brs_detr.backbones import TimmBackbone
 from brs_detr.backbones.simple_pyramid import SimplePyramid
-from brs_detr.engine.errors import InputError
+from brs_detr.errors import InputError
 from tests.weights.files import build
 
 SMALL = {

@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import Config
 
 from brs_detr.data.checks import check_data, declared_class_counts
-from brs_detr.engine.errors import InputError
+from brs_detr.errors import InputError
 
 Edit = Callable[[dict], None]
 

@@ -17,7 +17,7 @@ from pycocotools.coco import COCO
 from brs_detr.data import digits as module
 from brs_detr.data import synthesis
 from brs_detr.data.digits import CLASSES, Parameters, build
-from brs_detr.engine.errors import InputError
+from brs_detr.errors import InputError
 
 SMALL = Parameters(train=8, val=4, test=2, size=64)
 

@@ -7,7 +7,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from brs_detr.data import LoadImage
-from brs_detr.engine.errors import InputError, sentence
+from brs_detr.errors import InputError, sentence
 
 
 @pytest.mark.parametrize("content", [b"", b"no image at all", None])

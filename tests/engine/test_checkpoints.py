@@ -13,7 +13,7 @@ from torch import nn
 
 import brs_detr.engine  # noqa: F401  (registers what mmengine's checkpoints contain)
 from brs_detr.engine import checkpoints
-from brs_detr.engine.errors import InputError
+from brs_detr.errors import InputError
 
 
 class Model(nn.Module):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from brs_detr.engine import distributed
-from brs_detr.engine.errors import InputError
+from brs_detr.errors import InputError
 
 
 def refuse() -> list[str]:

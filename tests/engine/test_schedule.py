@@ -3,8 +3,8 @@
 import pytest
 from mmengine.config import Config
 
-from brs_detr.engine.errors import InputError
 from brs_detr.engine.schedule import set_epochs
+from brs_detr.errors import InputError
 
 
 def config() -> Config:

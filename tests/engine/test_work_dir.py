@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from brs_detr.engine import work_dir
-from brs_detr.engine.errors import InputError
+from brs_detr.errors import InputError
 
 
 def test_new_and_empty_folders_are_free(tmp_path: Path) -> None:

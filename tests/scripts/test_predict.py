@@ -13,8 +13,8 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData
 
 from brs_detr.engine import pictures
-from brs_detr.engine.errors import InputError
 from brs_detr.engine.predict import GroundTruth, predict
+from brs_detr.errors import InputError
 from tests.scripts.processes import run, write_config
 
 

@@ -15,7 +15,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from brs_detr.engine import checkpoints, launch
-from brs_detr.engine.errors import InputError
+from brs_detr.errors import InputError
 from tests.scripts.processes import run, start, write_config
 
 

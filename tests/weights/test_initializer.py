@@ -10,7 +10,8 @@ from mmengine.config import ConfigDict
 from mmengine.model import BaseModule, Sequential
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
-from brs_detr.weights import CheckpointError, locating, read_checkpoint
+from brs_detr.backbones import TimmBackbone
+from brs_detr.weights import CheckpointError, locating, read_checkpoint, skip_pretrained
 from brs_detr.weights.swin import MMDET_SWIN
 from tests.weights.files import SMALL_SWIN, build, tiny_resnet
 from tests.weights.test_reading import Calls, attacks
@@ -96,6 +97,21 @@ def test_a_file_that_does_not_fit_is_an_error(tmp_path, resnet):
     model = tiny_resnet(init_cfg=pretrained(path, strict=False))
     model.init_weights()
     assert torch.equal(model.conv1.weight, weights["conv1.weight"])
+
+
+def test_nothing_is_read_where_a_checkpoint_follows():
+    other = {"type": "Constant", "layer": "Conv2d", "val": 3.0}
+    model = Sequential(
+        tiny_resnet(init_cfg=[other, pretrained("absent.pth")]),
+        build({**SMALL_SWIN, "init_cfg": pretrained("absent.pth")}),
+        TimmBackbone("resnet18", pretrained=True, options={"pretrained_cfg_overlay": {"file": "absent.pth"}}),
+    )
+    with pytest.raises(CheckpointError, match="does not exist"):
+        model.init_weights()
+    skip_pretrained(model)
+    for module in model:
+        module.init_weights()
+    assert (model[0].conv1.weight == 3).all()
 
 
 @pytest.fixture
