@@ -22,6 +22,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("source", type=Path, metavar="SRC", help="a .pth or .safetensors file; never modified")
     parser.add_argument("destination", type=Path, metavar="DST", help="a .pth or .safetensors file to write")
     parser.add_argument("--config", help="of the model; by default the project's config that fits best")
+    parser.add_argument("--half", action="store_true", help="write half precision, for a smaller file")
     return parser.parse_args()
 
 
@@ -29,7 +30,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     args = parse()
     console.silence_third_parties()
-    config, report = convert(args.source, args.destination, args.config)
+    config, report = convert(args.source, args.destination, args.config, args.half)
     print(f"{report}\n{args.destination} written for {config}")
 
 

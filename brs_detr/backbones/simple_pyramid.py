@@ -26,9 +26,7 @@ class SimplePyramid(nn.Module):
 def _level(channels: int, stride: int, wanted: int) -> nn.Module:
     doublings = math.log2(stride / wanted)
     if not doublings.is_integer():
-        raise ValueError(
-            f"No map of stride {wanted} from one of stride {stride}: their ratio is no power of 2."
-        )
+        raise ValueError(f"No map of stride {wanted} from one of stride {stride}: their ratio is no power of 2.")
     if doublings <= 0:
         return nn.Sequential(*(nn.MaxPool2d(2, ceil_mode=True) for _ in range(-int(doublings))))
     layers: list[nn.Module] = []

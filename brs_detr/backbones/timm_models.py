@@ -35,9 +35,7 @@ def feature_model(model_name: str, out_indices: Sequence[int], options: dict[str
         InputError: the model gives no feature maps, or does not know an option.
     """
     try:
-        model: Any = timm.create_model(
-            model_name, features_only=True, out_indices=tuple(out_indices), **options
-        )
+        model: Any = timm.create_model(model_name, features_only=True, out_indices=tuple(out_indices), **options)
     except (TypeError, RuntimeError, AttributeError, AssertionError, IndexError) as error:
         fixed = "dynamic_img_size" in str(error)
         remedy = "; its images have one size, set options=dict(img_size=...)" if fixed else ""
@@ -59,9 +57,7 @@ def recompute_activations(features: Any) -> None:
     try:
         model.set_grad_checkpointing(True)
     except (AttributeError, AssertionError) as error:
-        raise InputError(
-            f"timm's {type(model).__name__} has no gradient checkpointing: with_cp=False."
-        ) from error
+        raise InputError(f"timm's {type(model).__name__} has no gradient checkpointing: with_cp=False.") from error
 
 
 def pretrained_weights(model_name: str, options: dict[str, Any]) -> dict[str, Tensor]:

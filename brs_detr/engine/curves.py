@@ -46,13 +46,21 @@ def plot(axes: Axes, rows: Rows, key: str, label: str, **style: Any) -> None:
     axes.plot(steps, [rows[step][key] for step in steps], label=label, **style)
 
 
+def telling_losses(row: dict[str, Any]) -> list[str]:
+    """The parts of the loss to draw, those of the main head first.
+
+    A self-balanced box loss always equals the ranking loss; its value before balancing takes its place.
+    """
+    losses = [key for key in row if "loss" in key and key != "loss" and not INTERMEDIATE.search(key)]
+    unscaled = {key: key.replace("loss_", "") + "_unscaled" for key in losses}
+    parts = [unscaled[key] if unscaled[key] in row else key for key in losses]
+    return sorted(parts, key=lambda key: ("." in key, -row[key]))[:MOST_LOSSES]
+
+
 def draw_losses(axes: Axes, rows: Rows) -> None:
-    """The total, and its largest parts."""
-    last = rows[max(rows)]
-    parts = [key for key in last if "loss" in key and key != "loss" and not INTERMEDIATE.search(key)]
-    parts = sorted(parts, key=lambda key: -last[key])[:MOST_LOSSES]
+    """The total and its parts."""
     plot(axes, rows, "loss", "total", color="black", linewidth=2)
-    for key in parts:
+    for key in telling_losses(rows[max(rows)]):
         plot(axes, rows, key, key, linewidth=1)
     if all(row["loss"] > 0 for row in rows.values()):
         axes.set_yscale("log")
@@ -84,6 +92,7 @@ def draw_curves(work_dir: str | Path) -> bool:
         draw_metrics(right, evaluation)
     for axes in (left, right):
         axes.grid(alpha=0.3)
+        axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     image = io.BytesIO()
     figure.savefig(image, dpi=120, format="png")

@@ -12,10 +12,11 @@ from mmengine.dist import is_main_process
 
 import brs_detr.registry  # noqa: F401  (also for configs that do not name it)
 from brs_detr.data.checks import check_data
-from brs_detr.engine import amp, atomic, checkpoints, console, distributed, progress, schedule, work_dir
+from brs_detr.engine import amp, atomic, console, distributed, progress, schedule, work_dir
 from brs_detr.engine.runner import Runner
 from brs_detr.errors import InputError
 from brs_detr.losses import NotFiniteError
+from brs_detr.weights import read_checkpoint
 
 LAST = "last"  # --resume without a file
 
@@ -36,7 +37,7 @@ def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -
 
 def resolve_resume(config: Config, resume: str) -> list[str]:
     """Point the config to the checkpoint to continue from; a remark where there is none yet."""
-    path = checkpoints.latest(config.work_dir) if resume == LAST else Path(resume)
+    path = work_dir.latest_checkpoint(config.work_dir) if resume == LAST else Path(resume)
     if path is None:
         return [f"No checkpoint in {config.work_dir} yet: training starts from the beginning."]
     config.load_from, config.resume = str(path), True
@@ -87,7 +88,7 @@ def train(
     def prepare() -> list[str]:
         found = check_data(config, ("train", "val"))
         if config.get("load_from"):
-            checkpoints.read(config.load_from)
+            read_checkpoint(config.load_from)
         work_dir.claim(config.work_dir, resume=resume is not None, overwrite=overwrite)
         return found
 
@@ -150,7 +151,7 @@ def evaluate(
     distributed.adapt(config)
 
     def prepare() -> list[str]:
-        checkpoints.read(checkpoint)
+        read_checkpoint(checkpoint)
         return check_data(config, ("test",))
 
     remarks = distributed.first_process_decides(prepare)

@@ -17,10 +17,11 @@ from torch import nn
 
 import brs_detr.registry  # noqa: F401  (also for configs that do not name it)
 from brs_detr.data.checks import check_class_counts, leaf_datasets, read_annotations
-from brs_detr.engine import atomic, checkpoints, console
+from brs_detr.engine import atomic, console
 from brs_detr.engine.launch import load_config
 from brs_detr.engine.pictures import draw
 from brs_detr.errors import InputError
+from brs_detr.weights import load_checkpoint
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
@@ -72,10 +73,9 @@ def load_model(config: Config, checkpoint: str, device: str | torch.device) -> n
         InputError: the checkpoint cannot be read or does not fit.
     """
     init_default_scope(config.get("default_scope", "mmdet"))
-    content = checkpoints.read(checkpoint)
     check_class_counts(config.model, class_names(config))
     model = MODELS.build(config.model)
-    checkpoints.load_weights(model, content, checkpoint, new_classes=False)
+    load_checkpoint(model, checkpoint, whole=True)
     model.cfg = config
     return model.to(device).eval()
 

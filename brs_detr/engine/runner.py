@@ -4,11 +4,11 @@ from typing import Any
 
 import torch
 from mmengine.logging import MMLogger
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner as MMEngineRunner
 
-from brs_detr.engine import checkpoints, console
+from brs_detr.engine import console
 from brs_detr.errors import InputError
+from brs_detr.weights import load_content, read_checkpoint
 
 
 class Runner(MMEngineRunner):
@@ -28,17 +28,15 @@ class Runner(MMEngineRunner):
         strict: bool = False,
         revise_keys: list | None = None,
     ) -> dict[str, Any]:
-        checkpoint = checkpoints.read(filename, map_location)
-        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-        model = self.model.module if is_model_wrapper(self.model) else self.model
-        fit = checkpoints.load_weights(model, checkpoint, filename, new_classes=self.new_classes)
+        content = read_checkpoint(filename, map_location)
+        self.call_hook("after_load_checkpoint", checkpoint=content)
+        report = load_content(self.model, content, filename, whole=not self.new_classes)
         self._has_loaded = True
-        reshaped = f", new class layers {', '.join(fit.reshaped)}" if fit.reshaped else ""
-        self.logger.info(f"Loaded {len(fit.loaded)} tensors from {filename}{reshaped}.")
-        return checkpoint
+        self.logger.info(f"{filename}\n{report}")
+        return content
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        content = checkpoints.read(filename)
+        content = read_checkpoint(filename)
         if absent := [key for key in ("meta", "message_hub", "optimizer") if key not in content]:
             raise InputError(
                 f"The checkpoint {filename} cannot be resumed, it has no {absent[0]}: start from its weights "

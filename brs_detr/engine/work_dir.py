@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import zipfile
 from pathlib import Path
 
 from brs_detr.errors import InputError
@@ -35,3 +36,13 @@ def claim(folder: str | Path, *, resume: bool, overwrite: bool) -> None:
             "--work-dir, or discard its checkpoints and logs with --overwrite."
         )
     remove_training(folder)
+
+
+def latest_checkpoint(folder: str | Path) -> Path | None:
+    """The last whole checkpoint of a training, None where there is none."""
+    folder = Path(folder)
+    record = folder / "last_checkpoint"
+    recorded = [folder / Path(record.read_text().strip()).name] if record.is_file() else []
+    saved = [*folder.glob("epoch_*.pth"), *folder.glob("iter_*.pth")]
+    by_age = sorted(saved, key=lambda path: path.stat().st_mtime, reverse=True)
+    return next((path for path in recorded + by_age if zipfile.is_zipfile(path)), None)

@@ -45,7 +45,8 @@ class Grid:
         below = _sign(x - self.edge.index_select(0, cell))
         bucket = self.above.index_select(0, cell).add_(below)
         crowded = torch.nonzero(bucket >> 29)[:, 0]
-        return bucket.index_copy_(0, crowded, self._search(x[crowded], bucket[crowded] - CROWDED))
+        found = self._search(x.index_select(0, crowded), bucket.index_select(0, crowded) - CROWDED)
+        return bucket.index_copy_(0, crowded, found)
 
     def _cell(self, x: Tensor) -> Tensor:
         return (x - self.low).mul_(self.scale).clamp_(0, self.cells - 1).int()

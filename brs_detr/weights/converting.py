@@ -57,12 +57,15 @@ def choose_config(state_dict: Mapping[str, Tensor], configs: Path = CONFIGS) -> 
     return min(exceptions, key=lambda path: exceptions[path])
 
 
-def convert(source: Path, destination: Path, config: str | Path | None = None) -> tuple[Path, LoadReport]:
+def convert(
+    source: Path, destination: Path, config: str | Path | None = None, half: bool = False
+) -> tuple[Path, LoadReport]:
     """Write the weights of `source` to `destination` as the model of a config names and lays them out.
 
     Class layers are written as they are, whatever number of classes the config has. The source is only read.
 
     config: of the model; the project's config that fits best where it is None.
+    half: write floating-point numbers in half precision, for a smaller file.
 
     Returns:
         The config and what became of every tensor.
@@ -86,6 +89,8 @@ def convert(source: Path, destination: Path, config: str | Path | None = None) -
     wanted = {*report.loaded, *report.reshaped}
     entries = (translation.entry(name, tensor) for name, tensor in state_dict.items())
     weights = {target: tensor for target, tensor in entries if target in wanted}
+    if half:
+        weights = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
     write_weights(destination, weights, _meta(content, source, report))
     return chosen, report
 

@@ -40,6 +40,6 @@ def skip_pretrained(model: nn.Module) -> None:
         named = getattr(module, "init_cfg", None)
         if named:
             each = named if isinstance(named, list) else [named]
-            module.init_cfg = [init_cfg for init_cfg in each if "checkpoint" not in init_cfg] or None
+            vars(module)["init_cfg"] = [init_cfg for init_cfg in each if "checkpoint" not in init_cfg] or None
         if getattr(module, "pretrained", False):
-            module.pretrained = False
+            vars(module)["pretrained"] = False

@@ -73,16 +73,22 @@ def load_content(
     if not state_dict:
         raise CheckpointError(f"The checkpoint {path} holds no weights.")
     mapped, report = map_state_dict(state_dict, model)
-    if not mapped or (strict and not report.complete):
+    reason = _objection(report, strict=strict, whole=whole)
+    if reason:
         raise CheckpointError(
-            f"The checkpoint {path} ({report.source}) does not fit {type(model).__name__}: {report.lack}. "
-            "Use the config that it was trained with (in Python, strict=False takes what fits)."
-        )
-    absent = [name for name in (*report.reshaped, *report.fresh) if not COMPUTED.search(name)]
-    if whole and absent:
-        raise CheckpointError(
-            f"The checkpoint {path} ({report.source}) does not hold the whole {type(model).__name__}, for instance "
-            f"not {absent[0]} in its shape: use the config that it was trained with."
+            f"The checkpoint {path} ({report.source}) {reason}. Use the config that it was trained with."
         )
     model.load_state_dict(mapped, strict=False)
     return report
+
+
+def _objection(report: LoadReport, *, strict: bool, whole: bool) -> str | None:
+    """What forbids to load, None where nothing does."""
+    if not report.loaded or (strict and not report.complete):
+        return f"is of another architecture than the model: {report.lack}"
+    if whole and report.reshaped:
+        return f"has another number of classes than the model ({report.reshaped[0]} differs)"
+    absent = [name for name in report.fresh if not COMPUTED.search(name)]
+    if whole and absent:
+        return f"holds only a part of the model: not {absent[0]}, and {len(absent)} names in all are absent"
+    return None

@@ -15,9 +15,11 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from .errors import CheckpointError
 from .locating import locate
+from .safe_globals import register as _know_what_mmengine_saves
 
-# What files of training programs hold beside tensors and cannot be made to call anything; the package
-# brs_detr.engine adds what mmengine writes.
+_know_what_mmengine_saves()
+
+# What other training programs write beside tensors, and what cannot be made to call anything.
 HARMLESS: list[Any] = [argparse.Namespace]
 REFUSALS = re.compile(r"(?:GLOBAL|Unsupported global:) ([\w.]+)|unrecognized function|Can only (?:build|create)")
 TRUNCATION = ("unexpected EOF", "not fully covered")

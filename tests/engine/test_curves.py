@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cv2
 
-from brs_detr.engine.curves import draw_curves, read_scalars
+from brs_detr.engine.curves import draw_curves, read_scalars, telling_losses
 
 
 def write_run(work_dir: Path, name: str, rows: list[dict]) -> None:
@@ -31,3 +31,9 @@ def test_a_resumed_run_continues_the_curves(tmp_path: Path) -> None:
 def test_nothing_to_draw(tmp_path: Path) -> None:
     assert not draw_curves(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_balanced_loss_is_drawn_as_it_was_before() -> None:
+    row = {"loss": 9.0, "roi.loss_rank": 5.0, "loss_rank": 1.0, "loss_bbox": 1.0, "bbox_unscaled": 0.2}
+    row |= {"d0.loss_rank": 1.0, "d0.loss_bbox": 1.0, "d0.bbox_unscaled": 0.3, "lr": 0.1}
+    assert telling_losses(row) == ["loss_rank", "bbox_unscaled", "roi.loss_rank"]

@@ -43,16 +43,10 @@ class Case:
     delta: float
 
 
-def make(
-    seed: int, positives: int, negatives: int, ignored: int, logits: str, ious: str
-) -> tuple[Tensor, Tensor]:
+def make(seed: int, positives: int, negatives: int, ignored: int, logits: str, ious: str) -> tuple[Tensor, Tensor]:
     """Shuffled logits and targets, of a kind of LOGITS and a kind of IOUS."""
     rng = np.random.default_rng(seed)
-    x = (
-        LOGITS[logits](rng, positives + negatives + ignored)
-        if positives + negatives + ignored
-        else np.zeros(0)
-    )
+    x = LOGITS[logits](rng, positives + negatives + ignored) if positives + negatives + ignored else np.zeros(0)
     y = np.concatenate([IOUS[ious](rng, positives), np.zeros(negatives), np.full(ignored, -1.0)])
     order = rng.permutation(len(x))
     return torch.tensor(x[order], dtype=torch.float32), torch.tensor(y[order], dtype=torch.float32)

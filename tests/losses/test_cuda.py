@@ -57,9 +57,7 @@ def test_deterministic_sums_are_cumulative_sums() -> None:
 def test_cuda_agrees_with_the_cpu_and_repeats_itself() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(200_000, generator=generator)
-    targets = torch.where(
-        torch.rand(200_000, generator=generator) < 0.01, torch.rand(200_000, generator=generator), 0
-    )
+    targets = torch.where(torch.rand(200_000, generator=generator) < 0.01, torch.rand(200_000, generator=generator), 0)
     results = []
     torch.use_deterministic_algorithms(True)
     try:

@@ -45,9 +45,7 @@ def test_several_problems_are_the_definition(problems: list[Case]) -> None:
     delta = problems[0].delta if problems else 0.5
     logits = [case.logits.clone().requires_grad_() for case in problems]
     with as_if_large():
-        losses = rank_sort_loss(
-            [(x, case.targets) for x, case in zip(logits, problems, strict=True)], delta=delta
-        )
+        losses = rank_sort_loss([(x, case.targets) for x, case in zip(logits, problems, strict=True)], delta=delta)
         for x, case, pair in zip(logits, problems, losses, strict=True):
             gradients = [torch.autograd.grad(loss, x, retain_graph=True)[0].numpy() for loss in pair]
             expected = brute_force.rank_sort(case.logits, case.targets, delta)
@@ -113,6 +111,4 @@ def test_half_precision_is_computed_in_single(dtype: torch.dtype, method: str) -
     full = rank_sort(logits, targets, delta=0.5, method=method)
     ours = rank_sort(half, targets, delta=0.5, method=method)
     assert abs(ours[0] - full[0]) < 1e-6
-    np.testing.assert_allclose(
-        ours[2], torch.from_numpy(full[2]).to(dtype).double().numpy(), rtol=1e-2, atol=1e-7
-    )
+    np.testing.assert_allclose(ours[2], torch.from_numpy(full[2]).to(dtype).double().numpy(), rtol=1e-2, atol=1e-7)

@@ -15,9 +15,7 @@ from .problems import make
 METHODS = ["exact", "bucketed", "pairwise"]
 
 
-def problem(
-    seed: int = 0, positives: int = 20, negatives: int = 300, ignored: int = 4
-) -> tuple[Tensor, Tensor]:
+def problem(seed: int = 0, positives: int = 20, negatives: int = 300, ignored: int = 4) -> tuple[Tensor, Tensor]:
     logits, targets = make(seed, positives, negatives, ignored, "normal", "random")
     return logits.requires_grad_(), targets
 
@@ -36,9 +34,7 @@ def test_each_term_has_its_own_gradient(method: str) -> None:
     assert of_ranking[targets == 0].min() >= 0
     assert of_ranking[targets > 0].max() <= 0
     assert of_ranking[targets < 0].count_nonzero() == 0
-    torch.testing.assert_close(
-        gradient(3 * ranking - 0.5 * sorting, logits), 3 * of_ranking - 0.5 * of_sorting
-    )
+    torch.testing.assert_close(gradient(3 * ranking - 0.5 * sorting, logits), 3 * of_ranking - 0.5 * of_sorting)
     torch.testing.assert_close(gradient(ranking, logits), of_ranking, rtol=0, atol=0)
 
 
@@ -62,9 +58,7 @@ def test_a_list_is_a_loop(method: str, lengths: list[int]) -> None:
     for (logits, _), ours, expected in zip(problems, together, alone, strict=True):
         for loss, reference in zip(ours, expected, strict=True):
             torch.testing.assert_close(loss, reference, rtol=1e-6, atol=1e-7)
-            torch.testing.assert_close(
-                gradient(loss, logits), gradient(reference, logits), rtol=1e-5, atol=1e-8
-            )
+            torch.testing.assert_close(gradient(loss, logits), gradient(reference, logits), rtol=1e-5, atol=1e-8)
     aps = ap_loss(problems, method=method)
     for ours, p in zip(aps, problems, strict=True):
         torch.testing.assert_close(ours, ap_loss(*p, method=method), rtol=1e-6, atol=1e-7)
@@ -163,9 +157,7 @@ def test_strided_and_integer_input(method: str) -> None:
     expected = rank_sort_loss(logits, targets, method=method)
     spread = torch.stack([logits, logits], dim=1)[:, 0]
     assert rank_sort_loss(spread, torch.stack([targets, targets], dim=1)[:, 1], method=method) == expected
-    tall = (
-        torch.stack([logits, logits + 1], dim=1).detach().requires_grad_()
-    )  # (N, 2): its transpose is a batch
+    tall = torch.stack([logits, logits + 1], dim=1).detach().requires_grad_()  # (N, 2): its transpose is a batch
     second = rank_sort_loss(tall.T, torch.stack([targets, targets], dim=1).T, method=method)[1]
     of_ranking, of_sorting = gradient(second.ranking, tall), gradient(second.sorting, tall)
     torch.testing.assert_close(of_ranking[:, 1], gradient(expected.ranking, logits))
@@ -199,10 +191,7 @@ def test_modules_weigh_the_functions() -> None:
     ours = RankSortLoss(delta=0.25, method="pairwise", loss_weight=2.0)(logits, targets)
     assert ours.ranking == 2 * expected.ranking
     assert ours.sorting == 2 * expected.sorting
-    assert (
-        RankSortLoss(loss_weight=3.0)([(logits, targets)])[0].sorting
-        == 3 * rank_sort_loss(logits, targets).sorting
-    )
+    assert RankSortLoss(loss_weight=3.0)([(logits, targets)])[0].sorting == 3 * rank_sort_loss(logits, targets).sorting
     plain = APLoss(delta=0.5, interpolated=False, loss_weight=0.5)(logits, targets)
     assert plain == 0.5 * ap_loss(logits, targets, delta=0.5, interpolated=False)
     assert len(APLoss()([(logits, targets)] * 2)) == 2
@@ -250,15 +239,9 @@ BAD = {
     "x, problem 0: logits in a list must be (N,), got (2, 3)": lambda: rank_sort_loss(
         [(torch.zeros(2, 3), torch.zeros(2, 3))], name="x"
     ),
-    "a: 2 names for 1 ranking problems": lambda: rank_sort_loss(
-        [(torch.zeros(2), torch.zeros(2))], name=["a", "b"]
-    ),
-    "unknown method 'fast'; choose one of 'exact', 'bucketed', 'pairwise'": lambda: RankSortLoss(
-        method="fast"
-    ),
-    "delta must be 0 or from 1e-30 to 1e30, got -0.5": lambda: ap_loss(
-        torch.zeros(1), torch.zeros(1), delta=-0.5
-    ),
+    "a: 2 names for 1 ranking problems": lambda: rank_sort_loss([(torch.zeros(2), torch.zeros(2))], name=["a", "b"]),
+    "unknown method 'fast'; choose one of 'exact', 'bucketed', 'pairwise'": lambda: RankSortLoss(method="fast"),
+    "delta must be 0 or from 1e-30 to 1e30, got -0.5": lambda: ap_loss(torch.zeros(1), torch.zeros(1), delta=-0.5),
     "delta must be 0 or from 1e-30 to 1e30, got inf": lambda: APLoss(delta=INF),
 }
 MISTAKES = {

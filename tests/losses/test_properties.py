@@ -70,9 +70,7 @@ def train(method: str, steps: int = 60) -> tuple[np.ndarray, np.ndarray]:
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(2000, 8, generator=generator, dtype=torch.float64)
     hidden = features @ torch.randn(8, generator=generator, dtype=torch.float64)
-    targets = torch.where(
-        hidden > hidden.quantile(0.97), torch.rand(2000, generator=generator, dtype=torch.float64), 0
-    )
+    targets = torch.where(hidden > hidden.quantile(0.97), torch.rand(2000, generator=generator, dtype=torch.float64), 0)
     model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 1)).double()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3, generator=generator)

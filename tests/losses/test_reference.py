@@ -53,9 +53,7 @@ def test_interpolated_ap(method: str) -> None:
 def test_bucketed_rank_sort() -> None:
     for case, delta, logits, targets, values, gradient in records("BucketedRankSort"):
         if case not in TIED:
-            ranking, sorting, of_ranking, of_sorting = rank_sort(
-                logits, targets, delta=delta, method="bucketed"
-            )
+            ranking, sorting, of_ranking, of_sorting = rank_sort(logits, targets, delta=delta, method="bucketed")
             assert_agree((ranking, sorting, of_ranking + of_sorting), (*values, gradient), 2e-6)
 
 

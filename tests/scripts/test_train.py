@@ -14,8 +14,9 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
-from brs_detr.engine import checkpoints, launch
+from brs_detr.engine import launch, work_dir
 from brs_detr.errors import InputError
+from brs_detr.weights import read_checkpoint
 from tests.scripts.processes import run, start, write_config
 
 
@@ -28,7 +29,7 @@ def test_two_processes_end_with_the_same_parameters(tmp_path: Path, config: Path
     result = run(tmp_path, "dist_train.sh", config, 2, "--work-dir", "work", "--epochs", 1, "--seed", 3)
     assert result.returncode == 0, result.stderr
     states = [torch.load(tmp_path / "work" / f"rank_{rank}.pth") for rank in range(2)]
-    saved = checkpoints.read(str(tmp_path / "work" / "epoch_1.pth"))
+    saved = read_checkpoint(str(tmp_path / "work" / "epoch_1.pth"))
     assert saved["meta"]["iter"] == 2  # 8 images, 2 a process and step
     assert len(states[0]) > 100
     for name, value in states[0].items():
@@ -45,15 +46,15 @@ def test_a_killed_training_resumes_and_leaves_what_it_should(tmp_path: Path, con
     time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    last = checkpoints.latest(work)
+    last = work_dir.latest_checkpoint(work)
     assert last is not None
-    epoch = checkpoints.read(str(last))["meta"]["epoch"]
+    epoch = read_checkpoint(str(last))["meta"]["epoch"]
 
     result = run(tmp_path, "train.py", config, "--work-dir", work, "--resume", "--epochs", epoch + 1)
     assert result.returncode == 0, result.stderr
     assert f"resumed epoch: {epoch}," in result.stdout + result.stderr
     assert (work / "last_checkpoint").read_text() == str(work / f"epoch_{epoch + 1}.pth")
-    assert checkpoints.read(str(work / f"epoch_{epoch + 1}.pth"))["meta"]["epoch"] == epoch + 1
+    assert read_checkpoint(str(work / f"epoch_{epoch + 1}.pth"))["meta"]["epoch"] == epoch + 1
     assert len(list(work.glob("epoch_*.pth"))) == 1
     assert cv2.imread(str(work / "curves.png")).std() > 10
     assert json.loads((work / "training.json").read_text())["epochs"] == epoch + 1
@@ -106,7 +107,7 @@ def test_another_architecture_and_other_classes(tmp_path: Path, config: Path, di
     }
     torch.save(MODELS.build(Config.fromfile(config).model).state_dict(), tmp_path / "ten.pth")
     launch.train(str(config), folder=str(work), load_from=str(tmp_path / "ten.pth"), epochs=1, options=options)
-    trained = checkpoints.read(str(work / "epoch_1.pth"))["state_dict"]
+    trained = read_checkpoint(str(work / "epoch_1.pth"))["state_dict"]
     assert len(trained["bbox_head.cls_branches.0.bias"]) == 3
 
 

@@ -90,7 +90,7 @@ def test_a_file_of_another_architecture_changes_nothing(tmp_path):
     config.num_queries = 20
     model = build(config)
     before = values(model)
-    with pytest.raises(CheckpointError, match="does not fit CoDETR") as caught:
+    with pytest.raises(CheckpointError, match="is of another architecture than the model") as caught:
         load_checkpoint(model, path)
     assert "unexpected (query_head.transformer.encoder.layers.1." in str(caught.value)
     assert "1 of another shape (query_embedding.weight)" in str(caught.value)
@@ -127,12 +127,12 @@ def test_evaluation_needs_the_whole_model_and_its_classes(tmp_path):
     torch.save({name[prefix:]: value for name, value in released.items() if name.startswith(start)}, backbone)
     assert load_checkpoint(tiny_detector(), detector, whole=True).complete
     assert load_checkpoint(tiny_detector(), backbone).complete
-    for model, path, name in (
-        (tiny_detector(), backbone, "level_embed"),
-        (tiny_detector(classes=3), detector, "bbox_head.cls_branches.0.weight"),
+    for model, path, reason in (
+        (tiny_detector(), backbone, "holds only a part of the model: not level_embed"),
+        (tiny_detector(classes=3), detector, r"another number of classes .*\(bbox_head.cls_branches.0.weight differs"),
     ):
         before = values(model)
-        with pytest.raises(CheckpointError, match=f"does not hold the whole CoDETR, for instance not {name}"):
+        with pytest.raises(CheckpointError, match=reason):
             load_checkpoint(model, path, whole=True)
         assert same(values(model), before, before)
 
