@@ -30,7 +30,8 @@ echo "== Evaluation of the best epoch"
 checkpoint="$(ls "$work"/best_*.pth)"
 "$PYTHON" scripts/test.py "$config" "$checkpoint" --work-dir "$work" --out "$work/metrics.json"
 echo "== Predictions on held-out images"
-"$PYTHON" scripts/predict.py "$config" "$checkpoint" data/digits/test \
+threshold="$("$PYTHON" -c 'import json, sys; print(json.load(open(sys.argv[1]))["score_thr"])' "$work/metrics.json")"
+"$PYTHON" scripts/predict.py "$config" "$checkpoint" data/digits/test --score-thr "$threshold" \
     --ann data/digits/annotations/test.json --out "$work/predictions"
 
 if [ -e "$final" ]; then

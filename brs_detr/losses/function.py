@@ -14,9 +14,9 @@ from .batch import Batch
 from .bucketed import BucketedNegatives
 from .dominance import quick_ranks, quick_sorting
 from .exact import ExactNegatives
-from .pairwise import PairwiseNegatives, fit_one_block
+from .pairwise import PairwiseNegatives, few_pairs
 from .positives import Positives, Survey
-from .sorting import Sorting, blame, dense_ranks, dense_sorting, few_pairs
+from .sorting import Sorting, blame, dense_ranks, dense_sorting, few_positives
 from .step import EPS, Step
 
 
@@ -49,13 +49,13 @@ class Ranking:
     interpolated: bool = False  # AP Loss: precision is the best of all lower-scoring positives
 
     def negatives(self, logits: Tensor, targets: Tensor, positives: Positives) -> Negatives:
-        """The way to sum over the negatives. If the pairs fit one block, taking all is the quickest."""
-        small = self.method == "exact" and fit_one_block(logits, positives)
+        """The way to sum over the negatives. If the pairs are few, taking all is the quickest."""
+        small = self.method == "exact" and few_pairs(logits, positives)
         return SUMMATIONS["pairwise" if small else self.method](logits, targets, positives, self.step)
 
     def among_positives(self, positives: Positives, learns: bool) -> Sorting:
         """rank+ and, for Rank & Sort Loss, the sorting error and its gradient. AP Loss counts i as 1."""
-        dense = self.method != "exact" or few_pairs(positives)
+        dense = self.method != "exact" or few_positives(positives)
         if self.sorts and dense:
             return dense_sorting(positives, self.step)
         if self.sorts:

@@ -16,6 +16,8 @@ from .positives import Positives
 from .step import Step
 from .tiles import pairs_at_a_time, slices
 
+FEW = {"cpu": 1 << 18, "cuda": 1 << 26}  # pairs; measured on a CPU, estimated for CUDA
+
 
 class Block(NamedTuple):
     """Some pairs, and where they belong."""
@@ -33,7 +35,7 @@ class PairwiseNegatives:
         self.step, self.dtype = step, torch.promote_types(logits.dtype, torch.float32)
         self.positives, self.negative = positives.logits.to(self.dtype), targets == 0
         self.relevant: list[Tensor] = []
-        if not fit_one_block(logits, positives):
+        if not few_pairs(logits, positives):
             reached = self.negative & (logits >= positives.reach(step.delta).to(self.dtype))
             self.relevant = [torch.nonzero(row)[:, 0] for row in reached]
 
@@ -65,6 +67,6 @@ class PairwiseNegatives:
         return self.step(negatives.to(self.dtype)[:, None, :] - positives[:, :, None])
 
 
-def fit_one_block(logits: Tensor, positives: Positives) -> bool:
-    """Are there so few pairs that they are best taken all at once?"""
-    return positives.logits.nelement() * logits.shape[1] <= pairs_at_a_time(logits.device)
+def few_pairs(logits: Tensor, positives: Positives) -> bool:
+    """Are there so few pairs that it is quickest to take all of them at once?"""
+    return positives.logits.nelement() * logits.shape[1] <= FEW.get(logits.device.type, FEW["cuda"])

@@ -15,7 +15,7 @@ from .positives import Positives
 from .step import EPS, Step
 from .tiles import pairs_at_a_time, slices
 
-# Up to so many pairs, looking at all is quicker than dominance.py: measured on a CPU, estimated for CUDA.
+# Up to so many pairs, looking at all is quicker than dominance.py; measured on a CPU, estimated for CUDA.
 FEW = {"cpu": 400_000, "cuda": 1 << 24}
 
 
@@ -27,7 +27,7 @@ class Sorting(NamedTuple):
     gradient: Tensor  # of sum_i s_i, by identity update
 
 
-def few_pairs(positives: Positives) -> bool:
+def few_positives(positives: Positives) -> bool:
     """Is it quicker to look at all pairs of positives than to avoid it?"""
     batch, width = positives.logits.shape
     return batch * width**2 <= FEW.get(positives.logits.device.type, FEW["cuda"])

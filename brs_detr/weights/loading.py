@@ -76,7 +76,7 @@ def load_content(
     reason = _objection(report, strict=strict, whole=whole)
     if reason:
         raise CheckpointError(
-            f"The checkpoint {path} ({report.source}) {reason}. Use the config that it was trained with."
+            f"The checkpoint {path} {reason}. Use the config that it was trained with (taken for: {report.source})."
         )
     model.load_state_dict(mapped, strict=False)
     return report

@@ -61,8 +61,7 @@ def read_checkpoint(source: str | Path, device: str | torch.device = "cpu") -> d
 def _reader(path: Path) -> Callable[[Path, str | torch.device], Any]:
     """The function that reads files which begin like this one."""
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise CheckpointError(f"The checkpoint {path} {what}: give a .pth or .safetensors file.")
+        raise CheckpointError(f"The checkpoint {path} {'is a folder' if path.is_dir() else 'does not exist'}.")
     with path.open("rb") as file:
         head = file.read(32)
     if not head:

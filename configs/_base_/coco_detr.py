@@ -30,5 +30,7 @@ train_dataloader = dict(
 )
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+val_evaluator = dict(type="CocoMetricWithThreshold")
+test_evaluator = dict(type="CocoMetricWithThreshold")
 
 auto_scale_lr = dict(base_batch_size=16)  # 4 GPUs with 4 images each

@@ -13,7 +13,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type="LoadImage"),
-    dict(type="Resize", scale=(144, 144), keep_ratio=True),
+    dict(type="Resize", scale=(160, 160), keep_ratio=True),
     dict(type="LoadAnnotations", with_bbox=True),
     dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
 ]
@@ -51,7 +51,7 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-val_evaluator = dict(type="CocoMetric", ann_file=data_root + "annotations/val.json", metric="bbox")
+val_evaluator = dict(type="CocoMetricWithThreshold", ann_file=data_root + "annotations/val.json", metric="bbox")
 test_evaluator = val_evaluator
 
 auto_scale_lr = dict(base_batch_size=4, enable=False)

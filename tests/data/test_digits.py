@@ -50,13 +50,13 @@ def test_the_default_seed_stays_what_it_is() -> None:
     random = RandomState(0)
     image, digits = synthesis.draw_image(synthesis.load_scans(), synthesis.load_photographs(), 96, random)
     assert [(digit.label, digit.box) for digit in digits] == [
-        (8, (21, 36, 12, 26)),
-        (5, (47, 64, 13, 22)),
-        (4, (34, 0, 17, 28)),
-        (7, (69, 41, 21, 40)),
+        (8, (21, 50, 15, 33)),
+        (8, (49, 29, 13, 24)),
+        (3, (69, 54, 21, 33)),
+        (9, (9, 4, 20, 30)),
     ]
-    assert random.randint(2**31) == 527619953
-    assert image.mean() == pytest.approx(125.035, abs=0.1)  # JPEG decoders may round differently
+    assert random.randint(2**31) == 1877840567
+    assert image.mean() == pytest.approx(129.583, abs=0.1)  # JPEG decoders may round differently
 
 
 def test_boxes_are_tight() -> None:

@@ -1,0 +1,34 @@
+"""The threshold that evaluation proposes for pictures."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from brs_detr.data.coco_metric import best_threshold, correct_detections
+
+
+def test_each_object_is_found_once() -> None:
+    objects = np.array([[0, 0, 10, 10], [20, 0, 30, 10]], dtype=np.float32)
+    detections = np.array([[0, 0, 10, 9], [0, 0, 10, 10], [21, 0, 30, 10], [50, 50, 60, 60]], dtype=np.float32)
+    assert correct_detections(detections, objects).tolist() == [True, False, True, False]
+    assert not correct_detections(detections, objects[:0]).any()
+    assert correct_detections(detections[:0], objects).shape == (0,)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_best_threshold_against_all_thresholds(seed: int) -> None:
+    random = np.random.RandomState(seed)
+    scores, correct = random.rand(30), random.rand(30) < 0.4
+    objects = int(correct.sum()) + 3
+
+    def f1(threshold: float) -> float:
+        kept = scores >= threshold
+        return 2 * (correct & kept).sum() / (kept.sum() + objects)
+
+    best = best_threshold(scores, correct, objects)
+    assert f1(best) == pytest.approx(max(f1(t) for t in itertools.chain(scores, [0.0])))
+
+
+def test_without_detections() -> None:
+    assert best_threshold(np.zeros(0), np.zeros(0, dtype=bool), 4) == 0
