@@ -19,6 +19,7 @@ from mmdet.utils import ConfigType, OptConfigType
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from brs_detr.errors import InputError
 from brs_detr.heads import AuxiliarySamples, select_queries
 from brs_detr.layers import AuxiliaryQueryEmbedding, MemoryMaps
 
@@ -71,9 +72,17 @@ class CoDETR(DeformableDETR):
         """Sine embedding (N, Q, 2 * channels) of boxes (N, Q, 4), cxcywh before the sigmoid, for any width."""
         return DeformableDETR.get_proposal_pos_embed(proposals, num_pos_feats=self.embed_dims // 2)
 
-    def pre_decoder(self, *args: Any, **kwargs: Any) -> tuple[dict, dict]:
-        """Mixed query selection (DINO, section 3.4): positions come from the encoder, content is learned."""
-        decoder_inputs, head_inputs = super().pre_decoder(*args, **kwargs)
+    def pre_decoder(self, memory: Tensor, memory_mask: Tensor, spatial_shapes: Tensor) -> tuple[dict, dict]:
+        """Mixed query selection (DINO, section 3.4): positions come from the encoder, content is learned.
+
+        Raises InputError if the images are too small for the number of queries.
+        """
+        if memory.shape[1] < self.num_queries:
+            raise InputError(
+                f"Images of this size give {memory.shape[1]} encoder proposals, fewer than the {self.num_queries} "
+                "queries: enlarge them in the pipeline, or lower model.num_queries."
+            )
+        decoder_inputs, head_inputs = super().pre_decoder(memory, memory_mask, spatial_shapes)
         content = self.query_embedding.weight.expand_as(decoder_inputs["query"])
         return {**decoder_inputs, "query": content}, head_inputs
 

@@ -8,7 +8,7 @@ from mmengine.runner import Runner as MMEngineRunner
 
 from brs_detr.engine import console
 from brs_detr.errors import InputError
-from brs_detr.weights import load_content, read_checkpoint
+from brs_detr.weights import load_content, read_checkpoint, skip_pretrained
 
 
 class Runner(MMEngineRunner):
@@ -20,6 +20,12 @@ class Runner(MMEngineRunner):
         logger = super().build_logger(*args, **kwargs)
         console.quieten(logger)
         return logger
+
+    def _init_model_weights(self) -> None:
+        """No download of a backbone's weights that the checkpoint is about to replace."""
+        if self._load_from or self._resume:
+            skip_pretrained(self.model)
+        super()._init_model_weights()
 
     def load_checkpoint(
         self,

@@ -5,6 +5,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from brs_detr.errors import InputError
 from tests.configs.test_configs import build_model
 from tests.reference import ROOT
 from tests.samples import make_batch
@@ -16,7 +17,6 @@ TINY = ["co_detr/co-deformable-detr_tiny_digits", "brs_detr/brs-detr_tiny_digits
 def model(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(0)
     model = build_model(Config.fromfile(str(ROOT / "configs" / f"{request.param}.py")))
-    model.init_weights()
     return model.train()
 
 
@@ -45,6 +45,11 @@ def test_nan_in_the_images_is_named(model: nn.Module) -> None:
     batch = model.data_preprocessor(make_batch([2, 2], 10), training=True)
     with pytest.raises(ValueError, match=r"decoder layer 0: logits or boxes are NaN or infinite"):
         model.loss(batch["inputs"] * float("nan"), batch["data_samples"])
+
+
+def test_images_too_small_for_the_queries(model: nn.Module) -> None:
+    with pytest.raises(InputError, match=r"give 44 encoder proposals, fewer than the 60 queries"):
+        losses_of(model, [1, 1], size=(40, 48))
 
 
 def test_single_image_equals_batched(model: nn.Module) -> None:

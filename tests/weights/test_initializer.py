@@ -99,6 +99,7 @@ def test_a_file_that_does_not_fit_is_an_error(tmp_path, resnet):
     assert torch.equal(model.conv1.weight, weights["conv1.weight"])
 
 
+@pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated")  # in mmdet's Swin
 def test_nothing_is_read_where_a_checkpoint_follows():
     other = {"type": "Constant", "layer": "Conv2d", "val": 3.0}
     model = Sequential(
