@@ -100,11 +100,11 @@ def test_training_step() -> None:
     losses = replay(model, arrays)
     for name, value in losses.items():
         expected = log["losses"][released_name(name)]
-        value = torch.stack(list(value)).tolist() if isinstance(value, (list, tuple)) else float(value)
+        value = torch.stack(list(value)).tolist() if isinstance(value, (list, tuple)) else float(value.detach())
         assert value == pytest.approx(expected, rel=1e-4, abs=1e-5), name
     assert {released_name(name) for name in losses} == set(log["losses"])
     loss = total(losses)
-    assert float(loss) == pytest.approx(log["total"], rel=1e-4)
+    assert float(loss.detach()) == pytest.approx(log["total"], rel=1e-4)
     loss.backward()
     norms = gradient_norms(model, log["grad_norm_groups"])
     assert norms == pytest.approx(log["grad_norm_groups"], rel=1e-3)
