@@ -88,7 +88,9 @@ class RankingDETRHead(RankingMixin, CoDETRHead):
         ]
 
     def _layer_losses(self, layers: list[LayerOutputs], img_metas: list[dict]) -> dict[str, Tensor]:
-        samples = [self._layer_samples(layer, img_metas) for layer in layers]
+        shapes = layers[0].boxes.new_tensor([meta["img_shape"][:2] for meta in img_metas])
+        scales = shapes.flip(1).repeat(1, 2)  # (w, h, w, h) of each image
+        samples = [self._layer_samples(layer, scales, img_metas) for layer in layers]
         problems = [ranking_problem(s.samples, self.zero_iou_is_negative) for s in samples]
         solved = self.loss_cls(problems, name=[layer.name for layer in layers])
         losses: dict[str, Tensor] = {}
@@ -97,14 +99,13 @@ class RankingDETRHead(RankingMixin, CoDETRHead):
                 losses[layer.prefix + key] = value
         return losses
 
-    def _layer_samples(self, layer: LayerOutputs, img_metas: list[dict]) -> LayerSamples:
+    def _layer_samples(self, layer: LayerOutputs, scales: Tensor, img_metas: list[dict]) -> LayerSamples:
         targets = self._named_targets(layer, img_metas)
         labels = torch.cat(targets.labels)
         positives = positive_indices(labels, self.num_classes)
         boxes = layer.boxes.flatten(0, 1)[positives]
         box_targets = torch.cat(targets.box_targets)[positives]
-        shapes = layer.boxes.new_tensor([meta["img_shape"][:2] for meta in img_metas])
-        scale = shapes.flip(1).repeat(1, 2)[positives // layer.boxes.shape[1]]  # (w, h, w, h) of its image
+        scale = scales[positives // layer.boxes.shape[1]]
         samples = Samples(
             layer.logits.flatten(0, 1),
             labels,
