@@ -1,9 +1,14 @@
 """Operators for mmdet, the option for exhaustive tests, and a small data set."""
 
+import os
 import socket
 from pathlib import Path
 
 import pytest
+import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # kernels run on the CPU; Triton reads it when first imported
 
 import brs_detr.registry  # noqa: F401  before any test imports mmdet.models: it supplies mmcv's operators
 

@@ -14,6 +14,7 @@ from .batch import Batch
 from .bucketed import BucketedNegatives
 from .dominance import quick_ranks, quick_sorting
 from .exact import ExactNegatives
+from .fused import FusedNegatives, supported
 from .pairwise import PairwiseNegatives, few_pairs
 from .positives import Positives, Survey
 from .sorting import Sorting, blame, dense_ranks, dense_sorting, few_positives
@@ -50,8 +51,12 @@ class Ranking:
 
     def negatives(self, logits: Tensor, targets: Tensor, positives: Positives) -> Negatives:
         """The way to sum over the negatives. If the pairs are few, taking all is the quickest."""
-        small = self.method == "exact" and few_pairs(logits, positives)
-        return SUMMATIONS["pairwise" if small else self.method](logits, targets, positives, self.step)
+        way = SUMMATIONS[self.method]
+        if self.method == "exact" and few_pairs(logits, positives):
+            way = PairwiseNegatives
+        elif self.method == "exact" and supported(logits):
+            way = FusedNegatives
+        return way(logits, targets, positives, self.step)
 
     def among_positives(self, positives: Positives, learns: bool) -> Sorting:
         """rank+ and, for Rank & Sort Loss, the sorting error and its gradient. AP Loss counts i as 1."""

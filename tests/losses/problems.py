@@ -102,3 +102,10 @@ def as_if_large() -> Iterator[None]:
         ]:
             stack.enter_context(mock.patch.object(module, name, value))
         yield
+
+
+@contextmanager
+def as_if_large_on_a_gpu() -> Iterator[None]:
+    """Small problems go through the Triton kernels: in Triton's interpreter where there is no GPU."""
+    with as_if_large(), mock.patch.object(function, "supported", return_value=True):
+        yield

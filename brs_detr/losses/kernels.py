@@ -1,0 +1,103 @@
+"""The two passes over the negatives of `exact.py` as Triton kernels, one program a block of one problem.
+
+Each pass reads logits and targets once. Neither keeps anything as long as the logits but the gradient, and
+sums are taken in integers, so that they do not depend on the order in which the programs add.
+"""
+
+import triton
+import triton.language as tl
+
+BLOCK = 1024
+
+
+@triton.jit
+def _block(logits, targets, reach, row, N, BLOCK: tl.constexpr):
+    """Places, logits, and which of them are negatives that any positive feels."""
+    places = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = places < N
+    lowest = tl.load(reach + row)
+    x = tl.load(logits + row * N + places, mask=inside, other=0).to(lowest.dtype)
+    target = tl.load(targets + row * N + places, mask=inside, other=1)
+    return places, inside, x, inside & (target == 0) & (x >= lowest)
+
+
+@triton.jit
+def _bucket(x, wanted, thresholds, cells, low, scale, row, E, CELLS: tl.constexpr):
+    """How many thresholds of the row are <= x: those of the grid cells below x's, and a search inside x's."""
+    position = (x - tl.load(low + row)) * tl.load(scale + row)
+    cell = tl.minimum(tl.maximum(position, 0), CELLS - 1).to(tl.int32)
+    first = cells + row * (CELLS + 1)
+    low_end = tl.load(first + cell, mask=wanted, other=0)
+    high_end = tl.load(first + cell + 1, mask=wanted, other=0)
+    while tl.max(high_end - low_end) > 0:
+        middle = (low_end + high_end) // 2
+        open_ = low_end < high_end
+        below = tl.load(thresholds + row * E + middle, mask=open_, other=0) <= x
+        low_end, high_end = (
+            tl.where(open_ & below, middle + 1, low_end),
+            tl.where(open_ & ~below, middle, high_end),
+        )
+    return low_end
+
+
+@triton.jit
+def histogram(
+    logits,  # (B, N)
+    targets,  # (B, N)
+    reach,  # (B,)
+    thresholds,  # (B, E)
+    origin,  # (B, E + 1)
+    cells,  # (B, CELLS + 1) int32
+    low,  # (B,)
+    scale,  # (B,)
+    counts,  # (B, COPIES, E + 1) int32, zeros
+    offsets,  # (B, COPIES, E + 1) int64, zeros
+    per_width,  # both powers of two, so that nothing is rounded: offset * per_width <= 1 on the ramp,
+    units,  # and is counted in this many units
+    N,
+    E,
+    COPIES,
+    CELLS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Number of negatives in each bucket, and the sum of their offsets from its threshold."""
+    row = tl.program_id(1).to(tl.int64)
+    _, _, x, relevant = _block(logits, targets, reach, row, N, BLOCK)
+    bucket = _bucket(x, relevant, thresholds, cells, low, scale, row, E, CELLS)
+    offset = (x - tl.load(origin + row * (E + 1) + bucket, mask=relevant, other=0)) * per_width
+    offset = tl.minimum(tl.maximum(offset, 0), 1) * units  # outside [0, 1] only where no ramp is
+    place = (row * COPIES + tl.program_id(0) % COPIES) * (E + 1) + bucket
+    tl.atomic_add(counts + place, 1, mask=relevant, sem="relaxed")
+    tl.atomic_add(offsets + place, offset.to(tl.int64), mask=relevant, sem="relaxed")
+
+
+@triton.jit
+def gradient(
+    logits,  # (B, N)
+    targets,  # (B, N)
+    reach,  # (B,)
+    thresholds,  # (B, E)
+    origin,  # (B, E + 1)
+    cells,  # (B, CELLS + 1) int32
+    low,  # (B,)
+    scale,  # (B,)
+    value,  # (B, E + 1)
+    slope,  # (B, E + 1)
+    result,  # (B, N)
+    N,
+    E,
+    CELLS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """value + slope * offset of the bucket of each relevant negative, 0 for every other sample."""
+    row = tl.program_id(1).to(tl.int64)
+    places, inside, x, relevant = _block(logits, targets, reach, row, N, BLOCK)
+    bucket = row * (E + 1) + _bucket(x, relevant, thresholds, cells, low, scale, row, E, CELLS)
+    offset = x - tl.load(origin + bucket, mask=relevant, other=0)
+    g = tl.load(value + bucket, mask=relevant, other=0) + offset * tl.load(slope + bucket, mask=relevant, other=0)
+    tl.store(result + row * N + places, tl.where(relevant, g, 0), mask=inside)
+
+
+def programs(batch: int, length: int) -> tuple[int, int]:
+    """How many for logits (B, N)."""
+    return triton.cdiv(length, BLOCK), batch

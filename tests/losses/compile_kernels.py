@@ -1,0 +1,45 @@
+"""Compiles the kernels to machine code for GPUs that need not be here. Run on its own: the tests interpret them."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from brs_detr.losses import kernels
+
+ARCHITECTURES = (80, 90)  # Ampere, Hopper
+TABLES = {"reach", "thresholds", "origin", "low", "scale", "value", "slope"}
+TYPES = {
+    "cells": "*i32",
+    "counts": "*i32",
+    "offsets": "*i64",
+    "per_width": "fp32",
+    "units": "fp32",
+    "N": "i32",
+    "E": "i32",
+    "COPIES": "i32",
+}
+
+
+def signature(kernel: triton.JITFunction, logits: str) -> dict[str, str]:
+    single = "fp64" if logits == "fp64" else "fp32"
+    floats = {"logits": f"*{logits}", "targets": "*fp32", "result": f"*{single}"}
+    types = TYPES | floats | dict.fromkeys(TABLES, f"*{single}") | dict.fromkeys(("CELLS", "BLOCK"), "constexpr")
+    return {name: types[name] for name in kernel.arg_names}
+
+
+def main() -> None:
+    for kernel in (kernels.histogram, kernels.gradient):
+        for logits in ("bf16", "fp32", "fp64"):
+            source = ASTSource(kernel, signature(kernel, logits), constexprs={"CELLS": 65536, "BLOCK": kernels.BLOCK})
+            for architecture in ARCHITECTURES:
+                compiled = triton.compile(source, target=GPUTarget("cuda", architecture, 32))
+                print(kernel.__name__, logits, architecture, len(compiled.asm["cubin"]))
+
+
+if __name__ == "__main__":
+    main()
