@@ -1,0 +1,76 @@
+"""The configs of the study on digits: a family, one of its losses, and a seed."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmengine.config import Config
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+def variants(baseline: str, rank_sort: str, bucketed_rank_sort: str) -> dict[str, str]:
+    """The config of each loss; `bucketed` is that of `exact` with another method."""
+    return {
+        "baseline": baseline,
+        "pairwise": rank_sort,
+        "bucketed": bucketed_rank_sort,
+        "exact": bucketed_rank_sort,
+    }
+
+
+def classical(family: str) -> dict[str, str]:
+    name = family.replace("_", "-")
+    return variants(*(f"{family}/{prefix}{name}" for prefix in ("", "rs-", "brs-")))
+
+
+def dense(family: str) -> dict[str, str]:
+    return classical(family) | {"AP": f"{family}/ap-{family}", "bucketed AP": f"{family}/bap-{family}"}
+
+
+FAMILIES = {
+    "faster_rcnn": classical("faster_rcnn"),
+    "cascade_rcnn": classical("cascade_rcnn"),
+    "mask_rcnn": classical("mask_rcnn"),
+    "atss": dense("atss"),
+    "paa": dense("paa"),
+    "co_detr": variants("co_detr/co-deformable-detr", "rs_detr/rs-detr", "brs_detr/brs-detr"),
+    "co_dino": variants("co_dino/co-dino", "brs_dino/rs-dino", "brs_dino/brs-dino"),
+}
+
+
+class Run(NamedTuple):
+    """One training."""
+
+    family: str
+    variant: str
+    seed: int
+    epochs: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.family}_{self.variant.replace(' ', '-')}_{self.seed}"
+
+
+def write_config(run: Run, folder: Path) -> Path:
+    """The config of a run as one file in `folder`: evaluation at the end only, no pictures of curves."""
+    config = Config.fromfile(CONFIGS / f"{FAMILIES[run.family][run.variant]}_tiny_digits.py")
+    if run.variant == "bucketed":
+        set_method(config.model, "bucketed")
+    config.train_cfg.val_interval = run.epochs
+    config.default_hooks.checkpoint.save_best = None
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "config.py"
+    config.dump(path)
+    return path
+
+
+def set_method(part: Any, method: str) -> None:
+    """Gives every Rank & Sort Loss in a config another way to sum."""
+    if isinstance(part, dict):
+        if part.get("type") == "RankSortLoss":
+            part["method"] = method
+        for child in part.values():
+            set_method(child, method)
+    elif isinstance(part, list | tuple):
+        for child in part:
+            set_method(child, method)
