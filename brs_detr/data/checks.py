@@ -12,6 +12,7 @@ from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
 
+from brs_detr.data.mask_checks import check_masks
 from brs_detr.errors import InputError
 
 IMAGE_KEYS = {"id", "file_name", "height", "width"}
@@ -20,13 +21,14 @@ ANNOTATION_KEYS = {"id", "image_id", "category_id", "bbox", "area"}
 
 @dataclass(frozen=True)
 class CocoSource:
-    """Where a data set's files are and which classes it has."""
+    """Where a data set's files are, which classes it has, and whether its masks are read."""
 
     annotations: Path
     images: Path
     root: Path
     classes: tuple[str, ...]
     training: bool
+    masks: bool = False
 
 
 def leaf_datasets(dataset: ConfigDict) -> Iterator[ConfigDict]:
@@ -51,6 +53,7 @@ def coco_source(dataset: ConfigDict) -> CocoSource | None:
         root=Path(root),
         classes=tuple(classes),
         training=not dataset.get("test_mode", False),
+        masks=any(step.get("with_mask", False) for step in dataset.get("pipeline", [])),
     )
 
 
@@ -72,6 +75,9 @@ def read_annotations(path: Path) -> dict[str, Any]:
         raise InputError(f"The annotation file {path} is not in COCO format: it has no list of {missing[0]}.")
     if not lists["images"]:
         raise InputError(f"The annotation file {path} lists no images.")
+    for image in lists["images"]:
+        if "file_name" not in image and "coco_url" in image:  # LVIS: mmdet keeps folder and name of the URL
+            image["file_name"] = "/".join(image["coco_url"].split("/")[-2:])
     return lists
 
 
@@ -137,13 +143,17 @@ def check_source(source: CocoSource) -> list[str]:
     Raises:
         InputError: the data cannot be used.
     """
+    write_digits = "with `python -m brs_detr.data.digits`" if source.root.name == "digits" else None
     if not source.root.is_dir():
-        remedy = "write it with `python -m brs_detr.data.digits`" if source.root.name == "digits" else "set data_root"
+        remedy = f"write it {write_digits}" if write_digits else "set data_root"
         raise InputError(f"The data folder {source.root} does not exist: {remedy}.")
     content = read_annotations(source.annotations)
     check_keys(source.annotations, content, source.training)
     check_images(source, content)
     remarks = check_categories(source, content) + check_boxes(content)
+    if source.masks:
+        remedy = f"write the digits anew {write_digits}" if write_digits else "annotate masks"
+        remarks += check_masks(source.annotations, content, remedy)
     return [f"{source.annotations}: {remark}." for remark in remarks]
 
 

@@ -10,19 +10,22 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 from numpy.random import RandomState
 
-from brs_detr.data import synthesis
+from brs_detr.data import masks, synthesis
 from brs_detr.errors import InputError, ends_with_a_sentence
 
 CLASSES = tuple("0123456789")
 SHARE_OF_SCANS = {"train": 0.7, "val": 0.2, "test": 0.1}
 PARAMETERS_FILE = "parameters.json"
-VERSION = 1  # of what a seed means; change it with synthesis.py
+VERSION = (
+    2  # of what a seed means; change it with synthesis.py. Since 2 there are silhouettes; the images are those of 1
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,21 @@ class Parameters:
     version: int = VERSION
 
 
+def annotation(digit: synthesis.Digit, size: int) -> dict[str, Any]:
+    """COCO's fields of a digit. `segmentation` is its silhouette in COCO's compressed run lengths.
+
+    `area`, by which COCO's metrics tell small objects from large ones, is the box's, not the silhouette's: AP of
+    boxes by size means the same in every version.
+    """
+    return {
+        "category_id": digit.label + 1,
+        "bbox": list(digit.box),
+        "area": digit.box[2] * digit.box[3],
+        "segmentation": masks.encode(digit.mask(size)),
+        "iscrowd": 0,
+    }
+
+
 def write_split(folder: Path, split: str, count: int, size: int, scans: synthesis.Scans, seed: int) -> None:
     """Write ``folder/split/*.png`` and ``folder/annotations/split.json``."""
     random, photographs = RandomState(seed), synthesis.load_photographs()
@@ -49,16 +67,8 @@ def write_split(folder: Path, split: str, count: int, size: int, scans: synthesi
         cv2.imwrite(str(folder / split / name), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
         images.append({"id": image_id, "file_name": name, "width": size, "height": size})
         for digit in digits:
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": digit.label + 1,
-                    "bbox": list(digit.box),
-                    "area": digit.box[2] * digit.box[3],
-                    "iscrowd": 0,
-                }
-            )
+            ids = {"id": len(annotations) + 1, "image_id": image_id}
+            annotations.append(ids | annotation(digit, size))
     categories = [{"id": label + 1, "name": name} for label, name in enumerate(CLASSES)]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (folder / "annotations" / f"{split}.json").write_text(json.dumps(content))
@@ -82,6 +92,24 @@ def holds(folder: Path, parameters: Parameters) -> bool:
         return False
 
 
+def holds_older(folder: Path, parameters: Parameters) -> bool:
+    """Whether the folder is the data set of these parameters as an older version wrote it, and nothing else."""
+    if not any(holds(folder, replace(parameters, version=older)) for older in range(1, VERSION)):
+        return False
+    return {path.name for path in folder.iterdir()} == {*SHARE_OF_SCANS, "annotations", PARAMETERS_FILE}
+
+
+def move_into_place(building: Path, folder: Path, parameters: Parameters) -> None:
+    """Rename the finished folder, or leave it where another process was quicker. An older version gives way."""
+    try:
+        if holds_older(folder, parameters):
+            os.rename(folder, building / "older")
+        os.rename(building / "new", folder)
+    except OSError:
+        if not holds(folder, parameters):
+            raise
+
+
 def build(folder: str | Path, parameters: Parameters) -> bool:
     """Write the data set, or find it written: beside its place first, then moved there whole.
 
@@ -96,17 +124,15 @@ def build(folder: str | Path, parameters: Parameters) -> bool:
         raise InputError("Every split needs at least one image, of at least 32 pixels.")
     if holds(folder, parameters):
         return False
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if taken and not holds_older(folder, parameters):
         raise InputError(f"{folder} holds other data already: choose another folder with --out, or remove it.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        write_all(building, parameters)
-        building.chmod(0o755)  # mkdtemp's folders are private
-        os.rename(building, folder)
-    except OSError:
-        if not holds(folder, parameters):  # else another process was quicker
-            raise
+        (building / "new").mkdir()  # mkdtemp's own folder is private
+        write_all(building / "new", parameters)
+        move_into_place(building, folder, parameters)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return True

@@ -4,7 +4,7 @@ All arithmetic on pixels is in integers and all chance comes from numpy's frozen
 the same images on every machine.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -22,10 +22,21 @@ PLACES = 20  # where a digit is tried before it is left out
 
 @dataclass(frozen=True)
 class Digit:
-    """One digit of an image: its class and the tight box x, y, width, height in pixels."""
+    """One digit of an image: its class, the tight box x, y, width, height in pixels, and its silhouette.
+
+    ink: (height, width) bool, which pixels of the box belong to the digit.
+    """
 
     label: int
     box: tuple[int, int, int, int]
+    ink: np.ndarray = field(compare=False)
+
+    def mask(self, size: int) -> np.ndarray:
+        """The silhouette in its image, (size, size) uint8 of 0 and 1."""
+        x, y, width, height = self.box
+        mask = np.zeros((size, size), np.uint8)
+        mask[y : y + height, x : x + width] = self.ink
+        return mask
 
 
 @dataclass(frozen=True)
@@ -122,5 +133,5 @@ def draw_image(
         box = free_place(stamp, size, digits, random)
         if box is not None:
             paste(image, stamp, *box[:2], random)
-            digits.append(Digit(label, box))
+            digits.append(Digit(label, box, stamp >= INK))
     return image, digits

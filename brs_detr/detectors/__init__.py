@@ -3,5 +3,6 @@
 import brs_detr.ops  # isort: skip  # noqa: F401  supplies mmcv's operators before mmdet imports them
 
 from .co_detr import CoDETR
+from .co_dino import CoDINO
 
-__all__ = ["CoDETR"]
+__all__ = ["CoDETR", "CoDINO"]

@@ -5,7 +5,7 @@ image ──> backbone, neck ──> encoder ──> memory ──┬──> dec
                                                   │      └── positives as queries ──────┐
                                                   └──> maps ──> RPN ──> RoI head ───────┤
                                                         └─────> ATSS head ──────────────┘
-                                                                (training only)
+At test time one of the three detects: the decoder, or RPN and RoI head, or the ATSS head.
 """
 
 from typing import Any
@@ -14,14 +14,17 @@ import torch
 from mmdet.models import DeformableDETR
 from mmdet.models.layers import inverse_sigmoid
 from mmdet.registry import MODELS
-from mmdet.structures import SampleList
-from mmdet.utils import ConfigType, OptConfigType
+from mmdet.structures import OptSampleList, SampleList
+from mmdet.utils import ConfigType, InstanceList, OptConfigType
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from brs_detr.errors import InputError
 from brs_detr.heads import AuxiliarySamples, select_queries
+from brs_detr.heads.auxiliary import AuxiliaryQueries
 from brs_detr.layers import AuxiliaryQueryEmbedding, MemoryMaps
+
+EVAL_MODULES = ("detr", "one-stage", "two-stage")
 
 
 @MODELS.register_module()
@@ -31,6 +34,8 @@ class CoDETR(DeformableDETR):
     rpn_head, roi_head, atss_head: configs of the auxiliary heads. train_cfg and test_cfg: `detr`, `rpn`,
     `rpn_proposal`, `rcnn`, `atss`, of which `train_cfg` and `test_cfg` of the heads are made.
     max_auxiliary_queries: the most queries that one auxiliary head returns.
+    eval_module: which head detects at test time: "detr", "one-stage" (ATSS) or "two-stage" (RPN and RoI head).
+    Raises InputError for any other.
     """
 
     def __init__(
@@ -43,8 +48,11 @@ class CoDETR(DeformableDETR):
         train_cfg: OptConfigType = None,
         test_cfg: OptConfigType = None,
         max_auxiliary_queries: int = 300,
+        eval_module: str = "detr",
         **kwargs: Any,
     ) -> None:
+        if eval_module not in EVAL_MODULES:
+            raise InputError(f"model.eval_module is '{eval_module}': it must be one of {', '.join(EVAL_MODULES)}.")
         train_cfg, test_cfg = train_cfg or {}, test_cfg or {}
         super().__init__(
             *args,
@@ -55,7 +63,7 @@ class CoDETR(DeformableDETR):
             as_two_stage=True,
             **kwargs,
         )
-        self.max_auxiliary_queries = max_auxiliary_queries
+        self.max_auxiliary_queries, self.eval_module = max_auxiliary_queries, eval_module
         self.proposal_cfg = train_cfg.get("rpn_proposal", test_cfg.get("rpn"))
         self.rpn_head, self.roi_head, self.atss_head = (
             MODELS.build({**head, "train_cfg": train_cfg.get(name), "test_cfg": test_cfg.get(name)})
@@ -72,19 +80,28 @@ class CoDETR(DeformableDETR):
         """Sine embedding (N, Q, 2 * channels) of boxes (N, Q, 4), cxcywh before the sigmoid, for any width."""
         return DeformableDETR.get_proposal_pos_embed(proposals, num_pos_feats=self.embed_dims // 2)
 
-    def pre_decoder(self, memory: Tensor, memory_mask: Tensor, spatial_shapes: Tensor) -> tuple[dict, dict]:
+    def pre_decoder(
+        self,
+        memory: Tensor,
+        memory_mask: Tensor,
+        spatial_shapes: Tensor,
+        batch_data_samples: OptSampleList = None,
+    ) -> tuple[dict, dict]:
         """Mixed query selection (DINO, section 3.4): positions come from the encoder, content is learned.
 
         Raises InputError if the images are too small for the number of queries.
         """
+        self._check_number_of_proposals(memory)
+        decoder_inputs, head_inputs = super().pre_decoder(memory, memory_mask, spatial_shapes)
+        content = self.query_embedding.weight.expand_as(decoder_inputs["query"])
+        return {**decoder_inputs, "query": content}, head_inputs
+
+    def _check_number_of_proposals(self, memory: Tensor) -> None:
         if memory.shape[1] < self.num_queries:
             raise InputError(
                 f"Images of this size give {memory.shape[1]} encoder proposals, fewer than the {self.num_queries} "
                 "queries: enlarge them in the pipeline, or lower model.num_queries."
             )
-        decoder_inputs, head_inputs = super().pre_decoder(memory, memory_mask, spatial_shapes)
-        content = self.query_embedding.weight.expand_as(decoder_inputs["query"])
-        return {**decoder_inputs, "query": content}, head_inputs
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Losses of the queries, the auxiliary heads, and the queries that these return.
@@ -95,10 +112,10 @@ class CoDETR(DeformableDETR):
         encoder_inputs, memory_inputs = self.pre_transformer(feats, batch_data_samples)
         encoder_outputs = self.forward_encoder(**encoder_inputs)
         memory_inputs["memory"] = encoder_outputs["memory"]
-        queries, head_inputs = self.pre_decoder(**encoder_outputs)
+        queries, head_inputs = self.pre_decoder(**encoder_outputs, batch_data_samples=batch_data_samples)
         decoder_outputs = self.forward_decoder(**{**memory_inputs, **queries})
         losses = self.bbox_head.loss(**decoder_outputs, **head_inputs, batch_data_samples=batch_data_samples)
-        maps = self.memory_maps(encoder_outputs["memory"], [tuple(feat.shape[-2:]) for feat in feats])
+        maps = self._maps(encoder_outputs["memory"], feats)
         for index, (name, samples) in enumerate(self._auxiliary_heads(maps, batch_data_samples, losses)):
             query_losses = self._auxiliary_queries(index, samples, memory_inputs, batch_data_samples)
             losses.update({f"{name}_queries.{key}": value for key, value in query_losses.items()})
@@ -125,10 +142,40 @@ class CoDETR(DeformableDETR):
         metas = [sample.metainfo for sample in batch_data_samples]
         shapes = [meta["img_shape"][:2] for meta in metas]
         group = select_queries(samples, shapes, self.bbox_head.num_classes, most=self.max_auxiliary_queries)
+        inputs = self._auxiliary_decoder_inputs(head, group)
+        outputs = self.forward_decoder(**inputs, reference_points=group.boxes, **memory_inputs)
+        return self.bbox_head.loss_of_auxiliary_queries(**outputs, targets=group.targets, img_metas=metas)
+
+    def _auxiliary_decoder_inputs(self, head: int, group: AuxiliaryQueries) -> dict[str, Tensor]:
+        """What the decoder asks for beside the boxes of the queries."""
         box_embed = self.get_proposal_pos_embed(inverse_sigmoid(group.boxes))
         query, query_pos = self.auxiliary_query_embedding(head, box_embed, group.feats)
-        outputs = self.forward_decoder(query=query, query_pos=query_pos, reference_points=group.boxes, **memory_inputs)
-        return self.bbox_head.loss_of_auxiliary_queries(**outputs, targets=group.targets, img_metas=metas)
+        return dict(query=query, query_pos=query_pos)
+
+    def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
+        """Detections of the head that `eval_module` names, as `pred_instances`; boxes xyxy.
+
+        batch_inputs: (N, 3, H, W), normalised. rescale: boxes in pixels of the original image.
+        """
+        if self.eval_module == "detr":
+            return super().predict(batch_inputs, batch_data_samples, rescale)
+        feats = self.extract_feat(batch_inputs)
+        encoder_inputs, _ = self.pre_transformer(feats, batch_data_samples)
+        maps = self._maps(self.forward_encoder(**encoder_inputs)["memory"], feats)
+        detections = self._auxiliary_detections(maps, batch_data_samples, rescale)
+        return self.add_pred_to_datasample(batch_data_samples, detections)
+
+    def _auxiliary_detections(
+        self, maps: tuple[Tensor, ...], batch_data_samples: SampleList, rescale: bool
+    ) -> InstanceList:
+        if self.eval_module == "one-stage":
+            return self.atss_head.predict(maps, batch_data_samples, rescale=rescale)
+        proposals = self.rpn_head.predict(maps, batch_data_samples, rescale=False)
+        return self.roi_head.predict(maps, proposals, batch_data_samples, rescale=rescale)
+
+    def _maps(self, memory: Tensor, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The feature maps (N, channels, H, W) that the auxiliary heads read: one more than `feats`."""
+        return self.memory_maps(memory, [tuple(feat.shape[-2:]) for feat in feats])
 
 
 def _class_agnostic(batch_data_samples: SampleList) -> SampleList:

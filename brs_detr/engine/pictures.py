@@ -9,6 +9,7 @@ from mmengine.structures import InstanceData
 
 READABLE = 480  # pixels: least length of a picture's shorter side, so that labels fit
 TITLE = 30  # pixels: height of the strip above
+MASK_OPACITY = 0.5
 FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.5
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
@@ -17,6 +18,15 @@ def colour_of(label: int) -> tuple[int, int, int]:
     """A class's RGB colour, the same in every picture."""
     red, green, blue, _ = (int(255 * part) for part in matplotlib.colormaps["tab10"](label % 10))
     return red, green, blue
+
+
+def tint(image: np.ndarray, masks: np.ndarray, labels: list[int]) -> np.ndarray:
+    """A copy of the image (h, w, 3) whose pixels take on the colour of the masks (N, h, w) bool, the first on top."""
+    tinted = image.copy()
+    for mask, label in reversed(list(zip(masks, labels, strict=True))):
+        colour = np.array(colour_of(label))
+        tinted[mask] = (MASK_OPACITY * colour + (1 - MASK_OPACITY) * image[mask]).astype(image.dtype)
+    return tinted
 
 
 def label_box(image: np.ndarray, box: list[float], text: str, colour: tuple[int, int, int]) -> None:
@@ -31,7 +41,9 @@ def label_box(image: np.ndarray, box: list[float], text: str, colour: tuple[int,
 
 
 def panel(image: np.ndarray, instances: InstanceData, classes: tuple[str, ...], title: str) -> np.ndarray:
-    """A small image (h, w, 3) enlarged, with its boxes, below a strip with a title."""
+    """A small image (h, w, 3) enlarged, with its boxes and masks, below a strip with a title."""
+    if "masks" in instances:
+        image = tint(image, instances.masks.numpy(), instances.labels.tolist())
     factor = max(1, ceil(READABLE / min(image.shape[:2])))
     canvas = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     scores = instances.scores.tolist() if "scores" in instances else [None] * len(instances)
@@ -50,8 +62,9 @@ def draw(
     """An RGB picture of an RGB image (h, w, 3): its predictions and, to their right, the truth if known.
 
     Args:
-        predictions: ``bboxes`` (N, 4), x1 y1 x2 y2 in pixels, ``labels`` and ``scores`` (N,), best first.
-        truth: ``bboxes`` and ``labels``.
+        predictions: ``bboxes`` (N, 4), x1 y1 x2 y2 in pixels, ``labels`` and ``scores`` (N,), best first; also
+            ``masks`` (N, h, w) bool where the model has them.
+        truth: ``bboxes`` and ``labels``, perhaps ``masks``.
     """
     panels = [panel(image, predictions, classes, "prediction")]
     if truth is not None:

@@ -16,6 +16,7 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 import brs_detr.registry  # noqa: F401  (also for configs that do not name it)
+from brs_detr.data import masks
 from brs_detr.data.checks import check_class_counts, leaf_datasets, read_annotations
 from brs_detr.engine import atomic, console
 from brs_detr.engine.launch import load_config
@@ -81,7 +82,7 @@ def load_model(config: Config, checkpoint: str, device: str | torch.device) -> n
 
 
 class GroundTruth:
-    """Annotated boxes by image file.
+    """Annotated objects by image file.
 
     Args:
         path: a COCO annotation file, None for no ground truth at all.
@@ -90,38 +91,40 @@ class GroundTruth:
 
     def __init__(self, path: str | None, classes: tuple[str, ...]) -> None:
         content = read_annotations(Path(path)) if path else {"images": [], "categories": []}
-        self.ids = {image["file_name"]: image["id"] for image in content["images"]}
-        labels = {c["id"]: classes.index(c["name"]) for c in content["categories"] if c["name"] in classes}
-        self.boxes: dict[int, list[tuple[list[float], int]]] = {image_id: [] for image_id in self.ids.values()}
+        self.images = {image["file_name"]: image for image in content["images"]}
+        self.labels = {c["id"]: classes.index(c["name"]) for c in content["categories"] if c["name"] in classes}
+        self.objects: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
         for annotation in content.get("annotations", []):
-            if annotation["category_id"] in labels:
-                x, y, width, height = annotation["bbox"]
-                box = ([x, y, x + width, y + height], labels[annotation["category_id"]])
-                self.boxes[annotation["image_id"]].append(box)
+            if annotation["category_id"] in self.labels:
+                self.objects[annotation["image_id"]].append(annotation)
 
-    def of(self, path: Path) -> InstanceData | None:
-        """The boxes (x1 y1 x2 y2) and labels of an image; None where it is not annotated."""
-        known = [name for name in self.ids if Path(path.as_posix()).parts[-len(Path(name).parts) :] == Path(name).parts]
-        if not known:
+    def of(self, path: Path, with_masks: bool = False) -> InstanceData | None:
+        """The boxes (x1 y1 x2 y2), labels and, if all have them, masks of an image; None where it is not annotated."""
+        names = [name for name in self.images if path.parts[-len(Path(name).parts) :] == Path(name).parts]
+        if not names:
             return None
-        boxes = self.boxes[self.ids[known[0]]]
-        return InstanceData(
-            bboxes=torch.tensor([box for box, _ in boxes], dtype=torch.float32).reshape(-1, 4),
-            labels=torch.tensor([label for _, label in boxes], dtype=torch.long),
-        )
+        image = self.images[names[0]]
+        objects = self.objects[image["id"]]
+        boxes = torch.tensor([annotation["bbox"] for annotation in objects], dtype=torch.float32).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        found = InstanceData(bboxes=boxes, labels=torch.tensor([self.labels[a["category_id"]] for a in objects]).long())
+        if with_masks and objects and all(annotation.get("segmentation") for annotation in objects):
+            size = image["height"], image["width"]
+            silhouettes = [masks.decode(annotation["segmentation"], *size) for annotation in objects]
+            found.masks = torch.from_numpy(np.stack(silhouettes))
+        return found
 
 
 def as_json(path: Path, found: InstanceData, classes: tuple[str, ...]) -> dict[str, Any]:
-    """One image's detections, best first; boxes x1 y1 x2 y2 in pixels."""
-    return {
-        "image": str(path),
-        "detections": [
-            {"class": classes[label], "score": round(score, 4), "box": [round(side, 1) for side in box]}
-            for box, score, label in zip(
-                found.bboxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
-            )
-        ],
-    }
+    """One image's detections, best first: boxes x1 y1 x2 y2 in pixels, masks in COCO's compressed run lengths."""
+    detections: list[dict[str, Any]] = [
+        {"class": classes[label], "score": round(score, 4), "box": [round(side, 1) for side in box]}
+        for box, score, label in zip(found.bboxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True)
+    ]
+    if "masks" in found:
+        for detection, mask in zip(detections, found.masks.numpy(), strict=True):
+            detection["mask"] = masks.encode(mask)
+    return {"image": str(path), "detections": detections}
 
 
 def detect(model: nn.Module, images: list[Path]) -> Iterator[tuple[Path, np.ndarray, InstanceData]]:
@@ -144,7 +147,7 @@ def predict(
     overwrite: bool = False,
     options: dict[str, Any] | None = None,
 ) -> int:
-    """Write a picture for each image, and ``predictions.json`` with all boxes above the threshold.
+    """Write a picture for each image, and ``predictions.json`` with all objects above the threshold.
 
     Args:
         source: an image file or a folder.
@@ -168,7 +171,7 @@ def predict(
     root = images[0].parent if Path(source).is_file() else Path(source)
     for path, pixels, found in detect(model, images):
         found = found[found.scores >= threshold]
-        picture = draw(pixels, found, truth.of(path), classes)
+        picture = draw(pixels, found, truth.of(path, "masks" in found), classes)
         _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         atomic.write_bytes(folder / path.relative_to(root).with_suffix(".png"), encoded.tobytes())
         records.append(as_json(path, found, classes))

@@ -6,8 +6,12 @@ from .atss_head import CoATSSHead, RankingATSSHead, RankingCoATSSHead
 from .auxiliary import AuxiliarySamples, QueryTargets, select_queries
 from .bbox_head import RankingBBoxHead
 from .detr_head import CoDETRHead
+from .dino_head import CoDINOHead, RankingCoDINOHead
+from .mask_head import RankingFCNMaskHead
+from .paa_head import RankingPAAHead
 from .ranking_detr_head import RankingDETRHead
 from .ranking_loss import APLoss, RankSortLoss
+from .ranking_roi_head import RankingRoIHead
 from .roi_head import CoRoIHead
 from .rpn_head import RankingRPNHead
 
@@ -16,13 +20,18 @@ __all__ = [
     "AuxiliarySamples",
     "CoATSSHead",
     "CoDETRHead",
+    "CoDINOHead",
     "CoRoIHead",
     "QueryTargets",
     "RankSortLoss",
     "RankingATSSHead",
     "RankingBBoxHead",
     "RankingCoATSSHead",
+    "RankingCoDINOHead",
     "RankingDETRHead",
+    "RankingFCNMaskHead",
+    "RankingPAAHead",
     "RankingRPNHead",
+    "RankingRoIHead",
     "select_queries",
 ]

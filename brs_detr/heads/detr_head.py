@@ -1,10 +1,12 @@
 """The DETR head of Co-DETR: mmdet's Deformable-DETR head, looking forward twice, plus auxiliary queries."""
 
 import torch
+from mmcv.ops import batched_nms
 from mmdet.models import DeformableDETRHead, DETRHead
 from mmdet.models.layers import inverse_sigmoid
 from mmdet.registry import MODELS
 from mmdet.utils import InstanceList
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from .auxiliary import QueryTargets
@@ -12,7 +14,10 @@ from .auxiliary import QueryTargets
 
 @MODELS.register_module()
 class CoDETRHead(DeformableDETRHead):
-    """Baseline head (focal, L1 and GIoU losses). Its queries' targets are matched, or known in advance."""
+    """Baseline head (focal, L1 and GIoU losses). Its queries' targets are matched, or known in advance.
+
+    `test_cfg` may hold `nms`, a config for `mmcv.ops.batched_nms`; without it no detection is suppressed.
+    """
 
     def forward(self, hidden_states: Tensor, references: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Logits (layers, N, Q, classes) and boxes (layers, N, Q, 4) cxcywh in 0..1 of every decoder layer.
@@ -48,3 +53,15 @@ class CoDETRHead(DeformableDETRHead):
             return batch_gt_instances
         matched = super().get_targets(cls_scores_list, bbox_preds_list, batch_gt_instances, batch_img_metas)
         return QueryTargets(*matched)
+
+    def _predict_by_feat_single(
+        self, cls_score: Tensor, bbox_pred: Tensor, img_meta: dict, rescale: bool = True
+    ) -> InstanceData:
+        found = super()._predict_by_feat_single(cls_score, bbox_pred, img_meta, rescale)
+        nms = self.test_cfg.get("nms")
+        if nms is None:
+            return found
+        detections, kept = batched_nms(found.bboxes, found.scores, found.labels, nms)
+        found = found[kept]
+        found.scores = detections[:, -1]  # soft suppression lowers them
+        return found

@@ -3,6 +3,8 @@
 labels, boxes ──> ranking_problem ──> self.loss_cls ──> loss_rank, loss_sort
       │                                                     │ detached sum
       └─ pos. boxes ──> box loss ──> score-weighted mean ──> self_balanced ──> loss_bbox
+
+AP Loss does not sort, and nothing is balanced to it: its loss_bbox is the mean itself.
 """
 
 from typing import NamedTuple
@@ -60,6 +62,13 @@ def positive_losses(loss: nn.Module, boxes: Tensor, targets: Tensor) -> Tensor:
     return loss(boxes, targets, reduction_override="none").reshape(len(boxes), -1).sum(-1)
 
 
+def named_losses(ranking: RankSortLosses | Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+    """What `loss_cls` returned, by name, and the value to balance box losses to: None beside AP Loss."""
+    if isinstance(ranking, Tensor):
+        return {"loss_rank": ranking}, None
+    return {"loss_rank": ranking.ranking, "loss_sort": ranking.sorting}, ranking.ranking + ranking.sorting
+
+
 class RankingMixin:
     """The classification and box losses of a head that ranks. Mixed into an mmdet head with `loss_cls`, `loss_bbox`.
 
@@ -74,17 +83,13 @@ class RankingMixin:
     loss_bbox: nn.Module
 
     def ranking_losses(self, samples: Samples) -> dict[str, Tensor]:
-        """`loss_rank`, `loss_sort`, the self-balanced `loss_bbox`, and `bbox_unscaled`, which shows convergence."""
+        """`loss_rank`, `loss_sort` unless AP, `loss_bbox`, and `bbox_unscaled`, which shows convergence."""
         problem = ranking_problem(samples, self.zero_iou_is_negative)
-        ranking: RankSortLosses = self.loss_cls(*problem, name=self.ranking_name)
+        losses, balance = named_losses(self.loss_cls(*problem, name=self.ranking_name))
         box_losses = positive_losses(self.loss_bbox, samples.boxes, samples.box_targets)
         box_loss = weighted_mean(box_losses, self.box_weights(samples))
-        return {
-            "loss_rank": ranking.ranking,
-            "loss_sort": ranking.sorting,
-            "loss_bbox": self_balanced(box_loss, ranking.ranking + ranking.sorting),
-            "bbox_unscaled": box_loss.detach(),
-        }
+        losses["loss_bbox"] = box_loss if balance is None else self_balanced(box_loss, balance)
+        return losses | {"bbox_unscaled": box_loss.detach()}
 
     def box_weights(self, samples: Samples) -> Tensor:
         """Weights (P,) of the positives' box losses: detached highest class scores, or ones."""

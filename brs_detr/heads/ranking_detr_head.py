@@ -39,13 +39,17 @@ class RankingDETRHead(RankingMixin, CoDETRHead):
     """`CoDETRHead` whose classification ranks; L1 and GIoU each balance to the ranking loss of their layer.
 
     All layers are solved in one call of `loss_cls`. Give `loss_bbox` and `loss_iou` the weight 1.
+    balance_boxes: off, L1 and GIoU keep their own weights, as in the released BRS variant of Co-DINO.
     """
 
     score_weighted = False
 
-    def __init__(self, *args: Any, zero_iou_is_negative: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, zero_iou_is_negative: bool = False, balance_boxes: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.zero_iou_is_negative = zero_iou_is_negative
+        self.balance_boxes = balance_boxes
 
     def loss_by_feat(
         self,
@@ -69,17 +73,22 @@ class RankingDETRHead(RankingMixin, CoDETRHead):
         self, hidden_states: Tensor, references: list[Tensor], targets: QueryTargets, img_metas: list[dict]
     ) -> dict[str, Tensor]:
         logits, boxes = self(hidden_states, references)
-        return self._layer_losses(self._decoder_layers(logits, boxes, targets), img_metas)
+        layers = self._decoder_layers(logits, boxes, targets, kind="auxiliary queries of ")
+        return self._layer_losses(layers, img_metas)
 
     def _decoder_layers(
-        self, logits: Tensor, boxes: Tensor, ground_truth: InstanceList | QueryTargets
+        self,
+        logits: Tensor,
+        boxes: Tensor,
+        ground_truth: InstanceList | QueryTargets,
+        kind: str = "",
+        prefix: str = "",
     ) -> list[LayerOutputs]:
         last = len(logits) - 1
-        queries = "auxiliary queries of " if isinstance(ground_truth, QueryTargets) else ""
         return [
             LayerOutputs(
-                "" if i == last else f"d{i}.",
-                f"{queries}decoder layer {i}",
+                ("" if i == last else f"d{i}.") + prefix,
+                f"{kind}decoder layer {i}",
                 logits[i],
                 boxes[i],
                 ground_truth,
@@ -133,8 +142,8 @@ class RankingDETRHead(RankingMixin, CoDETRHead):
         return {
             "loss_rank": ranking.ranking,
             "loss_sort": ranking.sorting,
-            "loss_bbox": self_balanced(l1, total),
-            "loss_iou": self_balanced(giou, total),
+            "loss_bbox": self_balanced(l1, total) if self.balance_boxes else l1,
+            "loss_iou": self_balanced(giou, total) if self.balance_boxes else giou,
             "bbox_unscaled": l1.detach(),
             "iou_unscaled": giou.detach(),
         }

@@ -7,7 +7,7 @@ from torch import Tensor
 ROI_ALIGN_AVERAGE = 1  # mmcv's number for pool_mode="avg"
 
 
-def _at_least_float32(tensor: Tensor) -> Tensor:
+def at_least_float32(tensor: Tensor) -> Tensor:
     """torchvision has no bfloat16 kernels, and half precision is too coarse for coordinates."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
@@ -21,7 +21,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
         iou_threshold: a box goes when its IoU with a better kept box is above this.
         offset: 0 or 1; a box is x2 - x1 + offset pixels wide.
     """
-    boxes = _at_least_float32(boxes)
+    boxes = at_least_float32(boxes)
     if offset:
         boxes = torch.cat([boxes[:, :2], boxes[:, 2:] + offset], dim=1)
     return torch.ops.torchvision.nms(boxes, scores.to(boxes.dtype), iou_threshold)
@@ -56,7 +56,7 @@ def roi_align_forward(
         argmax_x: unused, of max pooling.
     """
     _check_pool_mode(pool_mode)
-    features = _at_least_float32(input)
+    features = at_least_float32(input)
     output.copy_(
         torch.ops.torchvision.roi_align(
             features,
@@ -86,7 +86,7 @@ def roi_align_backward(
 ) -> None:
     """Gradient of :func:`roi_align_forward` for its feature map, written into ``grad_input`` (B, C, H, W)."""
     _check_pool_mode(pool_mode)
-    grad = _at_least_float32(grad_output)
+    grad = at_least_float32(grad_output)
     grad_input.copy_(
         torch.ops.torchvision._roi_align_backward(
             grad,

@@ -7,11 +7,12 @@ import types
 from collections.abc import Callable
 from typing import NoReturn
 
-from brs_detr.ops import box_ops, deformable_attention, focal_loss
+from brs_detr.ops import box_ops, deformable_attention, focal_loss, soft_nms
 
 EXTENSION = "mmcv._ext"
 OPERATORS: dict[str, Callable] = {
     "nms": box_ops.nms,
+    "softnms": soft_nms.softnms,
     "roi_align_forward": box_ops.roi_align_forward,
     "roi_align_backward": box_ops.roi_align_backward,
     "ms_deform_attn_forward": deformable_attention.ms_deform_attn_forward,

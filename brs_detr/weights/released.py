@@ -12,6 +12,8 @@ _RENAMES = (
     (_LAYER + r"attentions\.0\.", r"\1.layers.\2.self_attn."),
     (_LAYER + r"attentions\.1\.", r"\1.layers.\2.cross_attn."),
     (_LAYER + r"ffns\.0\.", r"\1.layers.\2.ffn."),
+    (r"^query_head\.transformer\.decoder\.ref_point_head\.0\.", "decoder.ref_point_head.layers.0."),
+    (r"^query_head\.transformer\.decoder\.ref_point_head\.2\.", "decoder.ref_point_head.layers.1."),
     (r"^query_head\.transformer\.(encoder|decoder)\.", r"\1."),
     (r"^query_head\.transformer\.level_embeds$", "level_embed"),
     (r"^query_head\.transformer\.enc_output\.", "memory_trans_fc."),
@@ -31,11 +33,11 @@ _RENAMES = (
     (r"^roi_head\.0\.", "roi_head."),
     (r"^bbox_head\.0\.", "atss_head."),
 )
-_CENTERNESS = r"^atss_head\.atss_centerness\."  # Co-DETR's ATSS head has the branch, BRS-DETR's has not
+_CENTERNESS = r"^atss_head\.atss_centerness\."  # the baselines' ATSS head has the branch, the ranking one has not
 
 
 def rename(name: str) -> str:
-    """The name of a released parameter or buffer in `brs_detr.detectors.CoDETR`; others stay as they are."""
+    """The name of a released parameter or buffer in `brs_detr.detectors.CoDETR` or `CoDINO`; others stay."""
     for pattern, replacement in _RENAMES:
         renamed, count = re.subn(pattern, replacement, name)
         if count:
@@ -60,6 +62,7 @@ CO_DINO = Format(
     "Co-DINO, as released",
     lambda names: _is_released(names) and "query_head.label_embedding.weight" in names,
     _entry,
+    unused=_CENTERNESS,
 )
 BRS_DETR = Format(
     "BRS-DETR, as released",

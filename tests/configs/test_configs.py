@@ -31,7 +31,8 @@ def build_model(cfg: Config) -> nn.Module:
 
 
 def number_of_classes(cfg: Config) -> int:
-    return cfg.model.bbox_head.num_classes
+    head = cfg.model.get("bbox_head") or cfg.model.roi_head.bbox_head
+    return (head[0] if isinstance(head, list) else head).num_classes
 
 
 def train_one_step(model: nn.Module, cfg: Config, num_boxes: list[int]) -> dict[str, torch.Tensor]:

@@ -147,3 +147,58 @@ def test_wrapped_data_sets_are_checked(data: Path) -> None:
         wrapped.train_dataloader = {"dataset": wrapper}
         with pytest.raises(InputError, match="1 of the 8 images"):
             check_data(wrapped)
+
+
+@pytest.fixture
+def mask_config(data: Path) -> Config:
+    with_masks = config(data)
+    with_masks.train_dataloader.dataset.pipeline = [{"type": "LoadAnnotations", "with_mask": True}]
+    return with_masks
+
+
+def test_masks_pass_and_are_asked_for_by_mask_configs_only(data: Path, mask_config: Config) -> None:
+    assert check_data(mask_config) == []
+    edit(data, lambda content: content["annotations"][1].pop("segmentation"))
+    assert check_data(config(data)) == []
+    with pytest.raises(
+        InputError, match=r"Entry 1 of the annotations in .*train\.json has no mask .*digits anew .*without a mask"
+    ):
+        check_data(mask_config)
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "sentence"),
+    [
+        ([], "has no mask"),
+        ("polygon", "neither polygons nor run lengths"),
+        ({"size": [64, 64]}, "neither polygons nor run lengths"),
+        ({"size": [32, 64], "counts": [2048]}, r"run lengths of size \[32, 64\], but its image is \[64, 64\]"),
+    ],
+)
+def test_broken_masks(data: Path, mask_config: Config, segmentation: object, sentence: str) -> None:
+    edit(data, lambda content: content["annotations"][2].update(segmentation=segmentation))
+    with pytest.raises(InputError, match=f"ntry 2 of the annotations in .*{sentence}"):
+        check_data(mask_config)
+
+
+def test_polygons_without_area_are_counted(data: Path, mask_config: Config) -> None:
+    edit(data, lambda content: content["annotations"][0].update(segmentation=[[1, 1, 5, 5]]))
+    edit(data, lambda content: content["annotations"][1].update(segmentation=[[1, 1, 5, 5, 1, 5]]))
+    (remark,) = check_data(mask_config)
+    assert remark.endswith("1 objects whose polygons have fewer than three corners are left out of training.")
+
+
+def test_images_named_by_url(data: Path) -> None:
+    """As in LVIS, whose images have no file_name."""
+
+    def name_by_url(content: dict) -> None:
+        for image in content["images"]:
+            image["coco_url"] = "http://images.cocodataset.org/train/" + image.pop("file_name")
+
+    edit(data, name_by_url)
+    by_url = config(data)
+    by_url.train_dataloader.dataset.data_prefix = {"img": ""}
+    assert check_data(by_url) == []
+    (data / "train" / "000003.png").unlink()
+    with pytest.raises(InputError, match="1 of the 8 images"):
+        check_data(by_url)

@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import zlib
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -20,6 +23,7 @@ from brs_detr.data.digits import CLASSES, Parameters, build
 from brs_detr.errors import InputError
 
 SMALL = Parameters(train=8, val=4, test=2, size=64)
+VERSION_1_MEAN, VERSION_1_TRAIN = 127.793, 3841629437  # of SMALL: brightness, and checksum of the annotations
 
 
 def test_files_agree_with_pycocotools(digits: Path) -> None:
@@ -34,6 +38,9 @@ def test_files_agree_with_pycocotools(digits: Path) -> None:
             assert min(x, y) >= 0
             assert max(x + width, y + height) <= 64
             assert annotation["area"] == width * height > 0
+            rows, columns = np.nonzero(coco.annToMask(annotation))
+            assert (columns.min(), rows.min()) == (x, y)
+            assert (columns.max() + 1, rows.max() + 1) == (x + width, y + height)
 
 
 def test_a_seed_is_a_data_set(digits: Path, tmp_path: Path) -> None:
@@ -75,6 +82,32 @@ def test_boxes_are_tight() -> None:
         assert not outside.any()
 
 
+def test_silhouettes_are_what_was_drawn() -> None:
+    """A silhouette is where ink covers the photograph; what was drawn outside it is the faint rim of the strokes."""
+    scans, photographs = synthesis.load_scans(), synthesis.load_photographs()
+    for seed in range(30):
+        background = synthesis.random_crop(photographs, 96, RandomState(seed)).astype(int)
+        image, digits = synthesis.draw_image(scans, photographs, 96, RandomState(seed))
+        change = np.abs(image - background).max(axis=2)
+        masks = [digit.mask(96).astype(bool) for digit in digits]
+        assert all(change[mask].min() > 0 for mask in masks)
+        if masks:
+            inside = np.logical_or.reduce(masks)
+            assert sum(map(np.sum, masks)) == inside.sum()
+            assert change[inside].mean() > 4 * change[~inside].mean()
+
+
+def test_images_are_those_of_version_1(tmp_path: Path) -> None:
+    """Silhouettes came with version 2; pixels, boxes and areas did not change."""
+    build(tmp_path / "digits", SMALL)
+    pixels = [cv2.imread(str(path)) for path in sorted(tmp_path.glob("digits/*/*.png"))]
+    assert np.mean([image.mean() for image in pixels]) == pytest.approx(VERSION_1_MEAN, abs=0.1)
+    content = json.loads((tmp_path / "digits" / "annotations" / "train.json").read_text())
+    for annotation in content["annotations"]:
+        del annotation["segmentation"]
+    assert zlib.crc32(json.dumps(content).encode()) == VERSION_1_TRAIN
+
+
 def test_scans_are_shared_out_once() -> None:
     scans = synthesis.load_scans()
     marked = synthesis.Scans(np.arange(len(scans.labels)), scans.labels)
@@ -103,6 +136,43 @@ def test_a_complete_set_is_reused_and_another_refused(digits: Path, tmp_path: Pa
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+@pytest.fixture
+def older(digits: Path, tmp_path: Path) -> Path:
+    """The data set as version 1 wrote it."""
+    folder = Path(shutil.copytree(digits, tmp_path / "digits"))
+    (folder / "parameters.json").write_text(json.dumps(asdict(replace(SMALL, version=1))))
+    (folder / "annotations" / "train.json").write_text("{}")
+    return folder
+
+
+def test_an_older_version_is_written_anew(digits: Path, older: Path) -> None:
+    assert build(older, SMALL)
+    assert not build(older, SMALL)
+    assert [path.name for path in older.parent.iterdir()] == ["digits"]
+    for path in digits.rglob("*.*"):
+        assert (older / path.relative_to(digits)).read_bytes() == path.read_bytes()
+
+
+def test_an_older_version_with_other_parameters_or_files_is_refused(older: Path) -> None:
+    with pytest.raises(InputError, match="holds other data"):
+        build(older, replace(SMALL, seed=1))
+    (older / "mine.txt").write_text("precious")
+    with pytest.raises(InputError, match="holds other data"):
+        build(older, SMALL)
+    assert (older / "annotations" / "train.json").read_text() == "{}"
+
+
+def test_an_older_version_stays_until_the_new_one_is_whole(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(module.synthesis, "draw_image", fail)
+    with pytest.raises(OSError, match="disk full"):
+        build(older, SMALL)
+    assert json.loads((older / "parameters.json").read_text())["version"] == 1
+    assert [path.name for path in older.parent.iterdir()] == ["digits"]
+
+
 def test_a_failing_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object) -> None:
         raise OSError("disk full")
@@ -118,7 +188,7 @@ def test_a_killed_build_is_no_data_set(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".digits-*/train/*.png")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob(".digits-*/new/train/*.png")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()

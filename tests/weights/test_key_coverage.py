@@ -16,7 +16,10 @@ CONFIGS = {
     "co_deformable_detr_swin_large": "co_detr/co-deformable-detr_swin-l_1x_coco",
     "brs_detr_r50": "brs_detr/brs-detr_r50_1x_coco",
     "brs_detr_swin_tiny": "brs_detr/brs-detr_swin-t_1x_coco",
+    "co_dino_5scale_r50": "co_dino/co-dino_5scale_r50_1x_coco",
 }
+BRS_DINO = "brs_dino/brs-dino_5scale_r50_1x_coco"
+TITLES = {"brs_detr": "BRS-DETR", "co_deformable_detr": "Co-Deformable-DETR", "co_dino": "Co-DINO"}
 # Co-DINO's own parts: five levels, a sixth for the auxiliary heads, DINO's decoder, denoising queries.
 CO_DINO_ALONE = r"""^(
     neck\.convs\.3\..* | decoder\.ref_point_head\..* | decoder\.norm\..* |
@@ -47,11 +50,25 @@ def test_every_key_lands_and_every_parameter_is_supplied(name):
     assert not (report.fresh)
     assert not (report.unused)
     assert not (report.lack)
-    assert ("BRS-DETR" if "brs" in name else "Co-Deformable-DETR") in report.source
+    assert next(title for family, title in TITLES.items() if name.startswith(family)) in report.source
     assert ("Swin of Microsoft" if "swin" in name else "ResNet") in report.source
 
 
-def test_parts_of_co_dino_that_exist_here():
+def test_number_of_co_dino_parameters():
+    """The ranking model has no centerness branch and 80 instead of 81 RoI classes."""
+    baseline, ranking = (skeleton(name).parameters() for name in (CONFIGS["co_dino_5scale_r50"], BRS_DINO))
+    assert sum(p.numel() for p in baseline) == 65_204_005
+    assert sum(p.numel() for p in ranking) == 65_204_005 - 3_330
+
+
+def test_co_dino_weights_start_its_ranking_model():
+    _, report = map_state_dict(keys("co_dino_5scale_r50"), skeleton(BRS_DINO))
+    assert report.complete
+    assert report.reshaped == ["roi_head.bbox_head.fc_cls.weight", "roi_head.bbox_head.fc_cls.bias"]
+    assert report.unused == ["bbox_head.0.atss_centerness.weight", "bbox_head.0.atss_centerness.bias"]
+
+
+def test_co_dino_is_another_architecture_than_co_deformable_detr():
     source, model = keys("co_dino_5scale_r50"), skeleton(CONFIGS["co_deformable_detr_r50"])
     mapped, report = map_state_dict(source, model)
     assert "Co-DINO" in report.source

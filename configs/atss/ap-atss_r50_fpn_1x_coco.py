@@ -1,0 +1,2 @@
+_base_ = "bap-atss_r50_fpn_1x_coco.py"
+model = dict(bbox_head=dict(loss_cls=_base_.original_ap))

@@ -1,0 +1,2 @@
+_base_ = ["brs-dino_tiny_digits.py", "../_base_/models/pairwise.py"]
+model = _base_.pairwise

@@ -1,0 +1,4 @@
+_base_ = [
+    "../_base_/models/co_dino_r50.py", "../_base_/coco_detr.py",
+    "../_base_/schedule_1x_dino.py", "../_base_/runtime.py"]
+train_dataloader = dict(batch_size=2)  # 8 GPUs x 2

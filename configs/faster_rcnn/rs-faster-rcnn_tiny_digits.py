@@ -1,0 +1,2 @@
+_base_ = "brs-faster-rcnn_tiny_digits.py"
+model = _base_.pairwise

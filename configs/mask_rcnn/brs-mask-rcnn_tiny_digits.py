@@ -1,0 +1,2 @@
+_base_ = ["mask-rcnn_tiny_digits.py", "../_base_/ranking/mask.py"]
+model = _base_.ranking

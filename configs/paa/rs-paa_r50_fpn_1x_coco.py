@@ -1,0 +1,2 @@
+_base_ = "brs-paa_r50_fpn_1x_coco.py"
+model = dict(bbox_head=_base_.pairwise)

@@ -1,0 +1,24 @@
+"""Masks and their forms in COCO files."""
+
+import json
+
+import numpy as np
+
+from brs_detr.data.masks import decode, encode
+
+
+def test_run_lengths_give_the_mask_back() -> None:
+    mask = np.random.RandomState(0).rand(7, 9) < 0.5
+    encoded = json.loads(json.dumps(encode(mask)))
+    assert encoded["size"] == [7, 9]
+    assert np.array_equal(decode(encoded, 7, 9), mask)
+
+
+def test_polygons_and_plain_run_lengths() -> None:
+    square = np.zeros((8, 10), dtype=bool)
+    square[2:5, 3:7] = True
+    assert np.array_equal(decode([[3, 2, 7, 2, 7, 5, 3, 5]], 8, 10), square)
+    starts = np.flatnonzero(np.diff(square.T.ravel().astype(int), prepend=0))
+    counts = np.diff([0, *starts, square.size]).tolist()
+    assert np.array_equal(decode({"size": [8, 10], "counts": counts}, 8, 10), square)
+    assert decode([[0, 0, 2, 0, 2, 2], [5, 5, 8, 5, 8, 8]], 8, 10).sum() > 2

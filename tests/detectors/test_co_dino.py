@@ -1,0 +1,166 @@
+"""Co-DINO and its ranking variants: real steps on easy and hard batches, and what their configs say."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from torch import Tensor, nn
+
+from brs_detr.errors import InputError
+from brs_detr.losses import NotFiniteError
+from tests.configs.test_configs import build_model, train_one_step
+from tests.detectors.test_co_detr import losses_of
+from tests.reference import ROOT
+from tests.samples import make_batch
+
+TINY = {
+    "baseline": "co_dino/co-dino_tiny_digits",
+    "ranking": "brs_dino/brs-dino_tiny_digits",
+    "pairwise": "brs_dino/rs-dino_tiny_digits",
+}
+FULL = (
+    "co_dino/co-dino_5scale_r50_1x_coco",
+    "brs_dino/brs-dino_5scale_r50_1x_coco",
+    "brs_dino/brs-dino_5scale_swin-l_1x_coco",
+)
+
+
+def config(name: str) -> Config:
+    return Config.fromfile(str(ROOT / "configs" / f"{name}.py"))
+
+
+def tiny(kind: str, **bbox_head) -> nn.Module:
+    cfg = config(TINY[kind])
+    cfg.model.bbox_head.update(bbox_head)
+    torch.manual_seed(0)
+    return build_model(cfg).train()
+
+
+HARD = [(kind, boxes) for kind in ("baseline", "ranking") for boxes in ([3, 0], [0, 0], [40, 1])]
+
+
+@pytest.mark.parametrize(("kind", "num_boxes"), [*((kind, [1]) for kind in TINY), *HARD])
+def test_step_gives_every_parameter_a_finite_gradient(kind: str, num_boxes: list[int]) -> None:
+    model = tiny(kind)
+    logged = train_one_step(model, config(TINY[kind]), num_boxes)
+    assert all(torch.isfinite(value).all() for value in logged.values())
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert torch.isfinite(parameter).all(), name
+
+
+@pytest.mark.parametrize("kind", ["baseline", "ranking"])
+def test_losses_do_not_depend_on_which_boxes_exist(kind: str) -> None:
+    model = tiny(kind)
+    assert losses_of(model, [0, 0]).keys() == losses_of(model, [2, 3]).keys()
+
+
+def test_every_group_of_queries_ranks_and_balances() -> None:
+    """Both decoder layers, encoder proposals, denoising and auxiliary queries; boxes as large as the ranking."""
+    losses = losses_of(tiny("ranking"), [3, 2])
+    groups = {f"{layer}{name}" for layer in ("", "d0.") for name in ("", "dn_")} | {"enc_"}
+    groups |= {f"{head}_queries.{layer}" for head in ("roi", "atss") for layer in ("", "d0.")}
+    names = {f"{group}loss_{term}" for group in groups for term in ("rank", "sort", "bbox", "iou")}
+    assert names <= losses.keys()
+    assert not any("loss_cls" in name for name in losses)
+    for group in groups:
+        ranking = losses[f"{group}loss_rank"] + losses[f"{group}loss_sort"]
+        assert ranking > 0
+        torch.testing.assert_close(losses[f"{group}loss_bbox"], ranking)
+        torch.testing.assert_close(losses[f"{group}loss_iou"], ranking)
+
+
+def test_queries_of_one_pass_are_solved_in_one_call() -> None:
+    """Two decoder layers, the encoder and two layers of denoising; then twice two layers of auxiliary queries."""
+    model = tiny("ranking")
+    sizes = []
+    model.bbox_head.loss_cls.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    losses_of(model, [3, 2])
+    assert sizes == [5, 2, 2]
+
+
+def test_released_box_weights() -> None:
+    """With `balance_boxes` off L1 and GIoU keep their weights, here 5 and 2 as in the released variant."""
+    weights = dict(loss_bbox=dict(type="L1Loss", loss_weight=5.0), loss_iou=dict(type="GIoULoss", loss_weight=2.0))
+    released = _seeded(lambda: losses_of(tiny("ranking", balance_boxes=False, **weights), [3, 2]))
+    ours = _seeded(lambda: losses_of(tiny("ranking"), [3, 2]))
+    for group in ("", "d0.", "enc_", "dn_", "d0.dn_"):
+        torch.testing.assert_close(released[f"{group}loss_bbox"], 5 * ours[f"{group}bbox_unscaled"])
+        torch.testing.assert_close(released[f"{group}loss_iou"], 2 * ours[f"{group}iou_unscaled"])
+        torch.testing.assert_close(released[f"{group}loss_rank"], ours[f"{group}loss_rank"])
+
+
+def _seeded(losses: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    return losses()
+
+
+def test_exact_and_pairwise_ranking_are_one_loss() -> None:
+    exact, pairwise = (_seeded(lambda kind=kind: losses_of(tiny(kind), [3, 2])) for kind in ("ranking", "pairwise"))
+    assert exact.keys() == pairwise.keys()
+    for name, value in exact.items():
+        torch.testing.assert_close(value, pairwise[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_ranking_learns_one_batch() -> None:
+    """Eight steps on one batch: queries and denoising queries rank better than at the start."""
+    torch.manual_seed(0)
+    cfg, model = config(TINY["ranking"]), tiny("ranking")
+    optim_wrapper = build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
+    ranking = []
+    for _ in range(8):
+        losses = losses_of(model, [3, 2])
+        ranking.append(float((losses["loss_rank"] + losses["dn_loss_rank"]).detach()))
+        optim_wrapper.update_params(model.parse_losses(losses)[0])
+    assert min(ranking[-3:]) < 0.95 * ranking[0]
+
+
+def test_nan_in_the_images_is_named() -> None:
+    model = tiny("ranking")
+    batch = model.data_preprocessor(make_batch([2, 2], 10), training=True)
+    with pytest.raises(NotFiniteError, match=r"decoder layer 0: logits or boxes are NaN or infinite"):
+        model.loss(batch["inputs"] * float("nan"), batch["data_samples"])
+
+
+def test_images_too_small_for_the_queries() -> None:
+    with pytest.raises(InputError, match=r"give 45 encoder proposals, fewer than the 60 queries"):
+        losses_of(tiny("baseline"), [1, 1], size=(40, 48))
+
+
+def test_content_of_the_queries_starts_normal() -> None:
+    """As released; mmdet's DINO draws it by Xavier's rule, here with deviation 0.1."""
+    content = tiny("baseline").query_embedding.weight.detach()
+    assert float(content.std()) == pytest.approx(1, abs=0.05)
+
+
+def test_two_models_of_one_config() -> None:
+    """mmdet writes into `dn_cfg` and then refuses to read it again."""
+    cfg = config(TINY["baseline"])
+    assert build_model(cfg).dn_query_generator.num_dn_queries == build_model(cfg).dn_query_generator.num_dn_queries
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_published_settings(name: str) -> None:
+    """900 queries, five scales from stride 4, soft suppression of 300 detections, batches of 16 images."""
+    cfg = config(name)
+    model = cfg.model
+    assert (model.num_queries, model.num_feature_levels, model.neck.num_outs) == (900, 5, 5)
+    assert len(model.neck.in_channels) == len(model.backbone.out_indices) == 4
+    assert len(model.rpn_head.anchor_generator.strides) == len(model.atss_head.anchor_generator.strides) == 6
+    extractor = model.roi_head.bbox_roi_extractor
+    assert (extractor.featmap_strides, extractor.finest_scale) == ([4, 8, 16, 32, 64], 56)
+    assert (model.dn_cfg.label_noise_scale, model.dn_cfg.box_noise_scale) == (0.5, 1.0)
+    assert model.test_cfg.detr == dict(max_per_img=300, nms=dict(type="soft_nms", iou_threshold=0.8))
+    assert cfg.optim_wrapper.optimizer == dict(type="AdamW", lr=2e-4, weight_decay=1e-4)
+    assert cfg.optim_wrapper.paramwise_cfg.custom_keys == dict(backbone=dict(lr_mult=0.1))
+    assert (cfg.train_cfg.max_epochs, cfg.param_scheduler[0].milestones) == (12, [11])
+    assert cfg.auto_scale_lr.base_batch_size == 16
+
+
+@pytest.mark.parametrize("name", [*FULL, *TINY.values()])
+def test_config_is_short(name: str) -> None:
+    assert len((ROOT / "configs" / f"{name}.py").read_text().splitlines()) <= 10

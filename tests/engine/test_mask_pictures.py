@@ -1,0 +1,73 @@
+"""Predictions with masks: pictures show them, and predictions.json holds them."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.structures import InstanceData
+
+from brs_detr.data.masks import decode
+from brs_detr.engine import pictures
+from brs_detr.engine.predict import GroundTruth, predict
+from tests.reference import ROOT
+
+
+def test_masks_are_tinted_where_they_are() -> None:
+    image = np.full((100, 120, 3), 40, np.uint8)
+    masks = torch.zeros(2, 100, 120, dtype=torch.bool)
+    masks[0, 20:40, 30:60] = True
+    masks[1, 30:60, 50:90] = True
+    tinted = pictures.tint(image, masks.numpy(), [1, 2])
+    first, second = (0.5 * np.array(pictures.colour_of(label)) + 20 for label in (1, 2))
+    assert np.abs(tinted[25, 35] - first).max() < 1
+    assert np.abs(tinted[35, 55] - first).max() < 1  # the first lies on top
+    assert np.abs(tinted[55, 80] - second).max() < 1
+    assert (tinted[~masks.any(0)] == 40).all()
+    assert (image == 40).all()
+
+
+def test_a_picture_with_masks() -> None:
+    image = np.zeros((60, 60, 3), np.uint8)
+    masks = torch.zeros(1, 60, 60, dtype=torch.bool)
+    masks[0, 30:40, 30:40] = True
+    found = InstanceData(
+        bboxes=torch.tensor([[10.0, 20, 50, 55]]), labels=torch.tensor([0]), scores=torch.ones(1), masks=masks
+    )
+    picture = pictures.draw(image, found, None, ("a",))[pictures.TITLE :]
+    factor = picture.shape[0] // 60
+    assert picture[35 * factor, 35 * factor].any()
+    assert not picture[50 * factor, 20 * factor].any()
+    pictures.draw(image, found[:0], found, ("a",))
+
+
+def test_predict_with_masks(digits: Path, tmp_path: Path) -> None:
+    """The whole way, from a checkpoint to pictures and run lengths, with ground truth beside."""
+    config = ROOT / "configs" / "mask_rcnn" / "brs-mask-rcnn_tiny_digits.py"
+    torch.manual_seed(0)
+    model = MODELS.build(Config.fromfile(config).model)
+    torch.save({"state_dict": model.state_dict(), "meta": {}}, tmp_path / "model.pth")
+    options = {"model.test_cfg.rcnn.score_thr": 0.0, "model.test_cfg.rcnn.max_per_img": 5}
+    truth = str(digits / "annotations" / "test.json")
+    arguments = (str(config), str(tmp_path / "model.pth"), str(digits / "test"), str(tmp_path / "out"))
+    assert predict(*arguments, threshold=0.0, annotations=truth, options=options) == 2
+    for record in json.loads((tmp_path / "out" / "predictions.json").read_text()):
+        assert len(record["detections"]) == 5
+        for detection in record["detections"]:
+            mask = decode(detection["mask"], 64, 64)
+            assert mask.shape == (64, 64)
+        assert cv2.imread(str(tmp_path / "out" / Path(record["image"]).name)).shape[1] > 900
+
+
+def test_ground_truth_masks_are_the_silhouettes(digits: Path) -> None:
+    truth = GroundTruth(str(digits / "annotations" / "train.json"), tuple("0123456789"))
+    name = next(name for name, image in truth.images.items() if truth.objects[image["id"]])
+    found = truth.of(digits / "train" / name, with_masks=True)
+    assert found is not None
+    for box, mask in zip(found.bboxes.int().tolist(), found.masks, strict=True):
+        rows, columns = mask.nonzero(as_tuple=True)
+        assert box == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    assert "masks" not in truth.of(digits / "train" / name)
