@@ -7,8 +7,9 @@ from brs_detr.engine import atomic
 from brs_detr.engine.amp import BFloat16OptimWrapper
 from brs_detr.engine.checkpoint_hook import WholeCheckpointHook
 from brs_detr.engine.curves import CurvesHook
+from brs_detr.engine.loss_time_hook import LossTimeHook
 from brs_detr.engine.progress import ProgressHook
 
 atomic.register()
 
-__all__ = ["BFloat16OptimWrapper", "CurvesHook", "ProgressHook", "WholeCheckpointHook"]
+__all__ = ["BFloat16OptimWrapper", "CurvesHook", "LossTimeHook", "ProgressHook", "WholeCheckpointHook"]

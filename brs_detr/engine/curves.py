@@ -15,9 +15,11 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from brs_detr.engine import atomic
+from brs_detr.engine.loss_time_hook import LOSS_TIME
 
 Rows = dict[int, dict[str, Any]]
 MOST_LOSSES = 8
+NO_PARTS = ("loss", LOSS_TIME)  # named like losses: the total, and seconds
 INTERMEDIATE = re.compile(r"\bd\d+\.")  # losses of all decoder layers but the last
 METRICS = {
     "coco/bbox_mAP": "AP",
@@ -51,7 +53,7 @@ def telling_losses(row: dict[str, Any]) -> list[str]:
 
     A self-balanced box loss always equals the ranking loss; its value before balancing takes its place.
     """
-    losses = [key for key in row if "loss" in key and key != "loss" and not INTERMEDIATE.search(key)]
+    losses = [key for key in row if "loss" in key and key not in NO_PARTS and not INTERMEDIATE.search(key)]
     unscaled = {key: key.replace("loss_", "") + "_unscaled" for key in losses}
     parts = [unscaled[key] if unscaled[key] in row else key for key in losses]
     return sorted(parts, key=lambda key: ("." in key, -row[key]))[:MOST_LOSSES]

@@ -13,4 +13,4 @@ default_hooks = dict(
         rule="greater",
     ),
 )
-custom_hooks = [dict(type="ProgressHook"), dict(type="CurvesHook")]
+custom_hooks = [dict(type="ProgressHook"), dict(type="CurvesHook"), dict(type="LossTimeHook")]

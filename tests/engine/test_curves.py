@@ -37,3 +37,7 @@ def test_a_balanced_loss_is_drawn_as_it_was_before() -> None:
     row = {"loss": 9.0, "roi.loss_rank": 5.0, "loss_rank": 1.0, "loss_bbox": 1.0, "bbox_unscaled": 0.2}
     row |= {"d0.loss_rank": 1.0, "d0.loss_bbox": 1.0, "d0.bbox_unscaled": 0.3, "lr": 0.1}
     assert telling_losses(row) == ["loss_rank", "bbox_unscaled", "roi.loss_rank"]
+
+
+def test_seconds_are_no_loss() -> None:
+    assert telling_losses({"loss": 9.0, "loss_rank": 1.0, "loss_time": 7.0}) == ["loss_rank"]
