@@ -10,11 +10,15 @@ config's own learning rate. Writes benchmarks/results/digits.csv and digits.md. 
 
 import argparse
 import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+
+import torch
+
+from brs_detr.data import digits
+from brs_detr.engine import launch
 
 from . import digits_results
 from .digits_configs import FAMILIES, Run, write_config
@@ -48,32 +52,40 @@ def planned(args: argparse.Namespace) -> list[Run]:
     ]
 
 
-def train(run: Run, args: argparse.Namespace) -> None:
-    """Trains in a process of its own, of one thread, and appends the result to the CSV."""
-    folder = args.work_dir / run.name
+def train(run: Run, work_dir: Path) -> tuple[Run, dict[str, float] | Exception]:
+    """The result of a training, or the error that ended it. In a process of its own."""
+    folder = work_dir / run.name
     config = write_config(run, folder)
-    command = [sys.executable, "scripts/train.py", str(config), "--work-dir", str(folder / "run"), "--overwrite"]
-    command += ["--seed", str(run.seed), "--epochs", str(run.epochs)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with (folder / "log.txt").open("w") as log:
-        done = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment)
-    if done.returncode:
-        print(f"{run.name} failed, see {folder / 'log.txt'}", flush=True)
-        return
-    result = digits_results.read(folder / "run")
-    digits_results.append(args.results / "digits.csv", run, result)
-    print(run.name, *(f"{key} {value:.3f}" for key, value in result.items()), flush=True)
+    try:
+        with (folder / "log.txt").open("w") as log, redirect_stdout(log), redirect_stderr(log):
+            launch.train(str(config), folder=str(folder / "run"), overwrite=True, epochs=run.epochs, seed=run.seed)
+        return run, digits_results.read(folder / "run")
+    except Exception as error:  # the other trainings go on
+        return run, error
+
+
+def train_all(args: argparse.Namespace) -> None:
+    """Every run that has no result yet. Processes are forked, so that they need not import everything again."""
+    digits.build(ROOT / "data" / "digits", digits.Parameters())
+    path = args.results / "digits.csv"
+    done = digits_results.finished(path)
+    runs = [run for run in planned(args) if run not in done]
+    torch.set_num_threads(1)
+    with get_context("fork").Pool(args.jobs, maxtasksperchild=1) as pool:
+        for run, result in pool.imap_unordered(partial(train, work_dir=args.work_dir), runs):
+            if isinstance(result, Exception):
+                print(f"{run.name} failed: {result}", flush=True)
+                continue
+            digits_results.append(path, run, result)
+            print(run.name, *(f"{key} {value:.3f}" for key, value in result.items()), flush=True)
 
 
 def main() -> None:
     args = parse()
-    subprocess.run([sys.executable, "-m", "brs_detr.data.digits", "--out", "data/digits"], cwd=ROOT, check=True)
+    os.chdir(ROOT)  # the configs name data/digits
     args.results.mkdir(parents=True, exist_ok=True)
     if not args.table:
-        done = digits_results.finished(args.results / "digits.csv")
-        runs = [run for run in planned(args) if run not in done]
-        with ThreadPoolExecutor(args.jobs) as pool:
-            list(pool.map(partial(train, args=args), runs))
+        train_all(args)
     text = digits_results.table(args.results / "digits.csv")
     (args.results / "digits.md").write_text(text + "\n")
     print(text)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+UNBALANCED = "exact, boxes unbalanced"
 
 
 def variants(baseline: str, rank_sort: str, bucketed_rank_sort: str) -> dict[str, str]:
@@ -34,7 +35,15 @@ FAMILIES = {
     "atss": dense("atss"),
     "paa": dense("paa"),
     "co_detr": variants("co_detr/co-deformable-detr", "rs_detr/rs-detr", "brs_detr/brs-detr"),
-    "co_dino": variants("co_dino/co-dino", "brs_dino/rs-dino", "brs_dino/brs-dino"),
+    "co_dino": variants("co_dino/co-dino", "brs_dino/rs-dino", "brs_dino/brs-dino") | {UNBALANCED: "brs_dino/brs-dino"},
+}
+CHANGES = {  # L1 and GIoU with weights of their own, as in the released BRS variant of Co-DINO
+    UNBALANCED: {
+        "model.bbox_head.balance_boxes": False,
+        "model.bbox_head.loss_cls.loss_weight": 1.0,
+        "model.bbox_head.loss_bbox.loss_weight": 5.0,
+        "model.bbox_head.loss_iou.loss_weight": 2.0,
+    }
 }
 
 
@@ -48,16 +57,19 @@ class Run(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"{self.family}_{self.variant.replace(' ', '-')}_{self.seed}"
+        return f"{self.family}_{self.variant.replace(', ', '-').replace(' ', '-')}_{self.seed}"
 
 
 def write_config(run: Run, folder: Path) -> Path:
-    """The config of a run as one file in `folder`: evaluation at the end only, no pictures of curves."""
+    """The config of a run as one file in `folder`: evaluation at the end only, data loaded by the same thread."""
     config = Config.fromfile(CONFIGS / f"{FAMILIES[run.family][run.variant]}_tiny_digits.py")
     if run.variant == "bucketed":
         set_method(config.model, "bucketed")
     config.train_cfg.val_interval = run.epochs
     config.default_hooks.checkpoint.save_best = None
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        loader.update(num_workers=0, persistent_workers=False)
+    config.merge_from_dict(CHANGES.get(run.variant, {}))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.py"
     config.dump(path)

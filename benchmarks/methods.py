@@ -37,9 +37,9 @@ METHODS: dict[str, Run] = {
 }
 LIMITS = {  # cells beyond would take minutes or tens of gigabytes
     "bucketed": lambda p, n: p <= 16_384,
-    "pairwise": lambda p, n: p * n <= 8e9,
-    "loop over buckets": lambda p, n: p <= 4096,
-    "loop over positives": lambda p, n: p * n <= 8e9,
+    "pairwise": lambda p, n: p * n <= 2.2e9 or (p <= 1000 and n <= 7e6),
+    "loop over buckets": lambda p, n: p <= 4096 and n <= 7e6,
+    "loop over positives": lambda p, n: p * n <= 2.2e9 and n <= 7e6,
 }
 
 

@@ -10,7 +10,7 @@ from brs_detr.timing.measuring import now
 
 Name = TypeVar("Name", bound=Hashable)
 LEAST, MOST = 3, 15  # rounds
-SLOW = 20.0  # seconds after which one run has to do
+SLOW = 10.0  # seconds after which fewer runs have to do
 
 
 class Times(NamedTuple):
@@ -23,7 +23,7 @@ class Times(NamedTuple):
 
 
 def race(runs: dict[Name, Callable[[], object]], device: str = "cpu", seconds: float = 3.0) -> dict[Name, Times]:
-    """Runs each at least three times and up to `seconds`, once if that takes very long. The first time does not
+    """Runs each at least three times and up to `seconds`, fewer times if that takes very long. The first time does not
     count unless it is slow."""
     taken: dict[Name, list[float]] = {name: [] for name in runs}
     for turn in range(MOST + 1):

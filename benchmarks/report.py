@@ -67,7 +67,9 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def size(number: int) -> str:
-    """1000 -> 1k, 4096 -> 4k, 1048576 -> 1M: the nearest round number."""
+    """1000 -> 1k, 4096 -> 4k, 65536 -> 64k, 7000000 -> 7M."""
+    if number % 1024 == 0 and number < 1e6:
+        return f"{number // 1024}k"
     for unit, name in ((1e6, "M"), (1e3, "k")):
         if number >= unit:
             return f"{round(number / unit)}{name}"
@@ -75,7 +77,10 @@ def size(number: int) -> str:
 
 
 def milliseconds(times: Times | None) -> str:
-    return f"{1000 * times.p50:.3g}" if times else "-"
+    if times is None:
+        return "-"
+    value = 1000 * times.p50
+    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
 
 
 def ratio(a: Times | None, b: Times | None) -> str:

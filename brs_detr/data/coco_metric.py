@@ -14,6 +14,7 @@ from mmdet.registry import METRICS
 from mmdet.structures.bbox import bbox_overlaps
 
 IOU = 0.5
+ITEMS = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")  # of COCO, as mmdet names them
 
 
 def correct_detections(boxes: np.ndarray, true_boxes: np.ndarray) -> np.ndarray:
@@ -38,10 +39,14 @@ def best_threshold(scores: np.ndarray, correct: np.ndarray, num_objects: int) ->
 
 @METRICS.register_module()
 class CocoMetricWithThreshold(CocoMetric):
-    """`CocoMetric` that adds `score_thr`, the threshold of the best F1 at IoU 0.5 over all classes."""
+    """`CocoMetric` that adds `score_thr`, the threshold of the best F1 at IoU 0.5 over all classes.
+
+    Without any detection AP is 0, where mmdet has no value, and the hook that keeps the best checkpoint fails.
+    """
 
     def compute_metrics(self, results: Sequence[Any]) -> dict[str, float]:
-        metrics = super().compute_metrics(results)
+        nothing = {f"{metric}_{item}": 0.0 for metric in self.metrics for item in self.metric_items or ITEMS}
+        metrics = nothing | super().compute_metrics(results)
         scores, correct, num_objects = [np.zeros(0)], [np.zeros(0, dtype=bool)], 0
         for _, predicted in results:
             true_boxes, true_labels = self._objects(predicted["img_id"])

@@ -17,11 +17,9 @@ from torch import Tensor
 from .edges import Edges
 from .grid import Finder, finder
 from .positives import Positives
+from .relevance import negatives
 from .step import Step
 from .tiles import Tile, tiles
-
-SAMPLE = 61  # every 61st logit of a tile tells whether few of them are relevant,
-FEW = 0.3  # few enough for picking them out first to pay
 
 
 class Members(NamedTuple):
@@ -50,7 +48,8 @@ class ExactNegatives:
         counts, offsets = (torch.zeros_like(self.edges.origin, dtype=torch.float64) for _ in range(2))
         one = counts.new_ones(1)
         for tile, find in self._tiles(logits):
-            x, places = self._negatives(logits[tile], tile)
+            x = logits[tile].to(self.dtype)
+            x, places = negatives(x, self.targets[tile], self.reach[tile.rows], may_wait=False)
             buckets = find(x)
             self.members.append(Members(tile, places, buckets))
             offset = x.view(-1) - _look_up(self.edges.origin, tile, buckets)
@@ -79,19 +78,6 @@ class ExactNegatives:
             if tile.rows != rows:
                 rows, find = tile.rows, finder(self.edges.thresholds[tile.rows], logits.shape[1])
             yield tile, find
-
-    def _negatives(self, logits: Tensor, tile: Tile) -> tuple[Tensor, Tensor | None]:
-        """A tile with -inf for what is no negative; or, if few of its negatives are relevant, these and their
-        places. A GPU is not asked how many: it would have to stop."""
-        x, negative, reach = logits.to(self.dtype), self.targets[tile] == 0, self.reach[tile.rows]
-        if x.is_cuda or len(x) > 1 or _share(x[:, ::SAMPLE] >= reach) > FEW:
-            return x.where(negative, -float("inf")), None
-        places = torch.nonzero((x >= reach).logical_and_(negative).view(-1))[:, 0]
-        return x.view(-1).index_select(0, places)[None], places
-
-
-def _share(mask: Tensor) -> float:
-    return int(torch.count_nonzero(mask)) / mask.nelement()
 
 
 def _look_up(table: Tensor, tile: Tile, buckets: Tensor) -> Tensor:

@@ -13,18 +13,20 @@ import torch
 from torch import Tensor
 
 from .positives import Positives
+from .relevance import negatives
 from .step import Step
-from .tiles import pairs_at_a_time, slices
+from .tiles import Tile, pairs_at_a_time, slices, tiles
 
-FEW = {"cpu": 1 << 18, "cuda": 1 << 26}  # pairs; measured on a CPU, estimated for CUDA
+FEW = {"cpu": 400_000, "cuda": 1 << 26}  # pairs; measured on a CPU, estimated for CUDA
+FEW_POSITIVES = {"cpu": 6}  # so few that one pass over the negatives for each is quicker than any table
 
 
 class Block(NamedTuple):
     """Some pairs, and where they belong."""
 
-    rows: slice
+    tile: Tile
+    places: Tensor | None  # of the negatives in the flattened tile; None for all of it
     positives: slice
-    negatives: Tensor | slice
     pairs: Tensor  # H(x_j - x_i), (rows, positives, negatives)
 
 
@@ -33,40 +35,37 @@ class PairwiseNegatives:
 
     def __init__(self, logits: Tensor, targets: Tensor, positives: Positives, step: Step) -> None:
         self.step, self.dtype = step, torch.promote_types(logits.dtype, torch.float32)
-        self.positives, self.negative = positives.logits.to(self.dtype), targets == 0
-        self.relevant: list[Tensor] = []
-        if not few_pairs(logits, positives):
-            reached = self.negative & (logits >= positives.reach(step.delta).to(self.dtype))
-            self.relevant = [torch.nonzero(row)[:, 0] for row in reached]
+        self.positives, self.targets = positives.logits.to(self.dtype), targets
+        self.reach = positives.reach(step.delta).to(self.dtype)
+        self.may_wait = not few_pairs(logits, positives)
 
     def false_positives(self, logits: Tensor) -> Tensor:
         result = torch.zeros_like(self.positives, dtype=torch.float64)
-        for rows, p, _, pairs in self._blocks(logits):
-            result[rows, p] += pairs.sum(-1)
+        for tile, _, p, pairs in self._blocks(logits):
+            result[tile.rows, p] += pairs.sum(-1)
         return result
 
     def gradient(self, logits: Tensor, coefficients: Tensor) -> Tensor:
         result = torch.zeros_like(logits, dtype=self.dtype)
-        for rows, p, n, pairs in self._blocks(logits):
-            result[rows, n] += (coefficients[rows, None, p].to(self.dtype) @ pairs)[:, 0]
+        for tile, places, p, pairs in self._blocks(logits):
+            g = (coefficients[tile.rows, None, p].to(self.dtype) @ pairs)[:, 0]
+            if places is None:
+                result[tile] += g
+            else:
+                result[tile].view(-1).index_add_(0, places, g.view(-1))
         return result
 
     def _blocks(self, logits: Tensor) -> Iterator[Block]:
-        if not self.relevant:
-            everything = slice(None)
-            pairs = self._pairs(logits, self.positives) * self.negative[:, None, :]
-            yield Block(everything, everything, everything, pairs)
         size = pairs_at_a_time(logits.device)
-        for row, relevant in enumerate(self.relevant):
-            for n in relevant.split(size):
-                negatives = logits[row, None, n]
-                for p in slices(self.positives.shape[1], max(1, size // max(1, len(n)))):
-                    yield Block(slice(row, row + 1), p, n, self._pairs(negatives, self.positives[row, None, p]))
-
-    def _pairs(self, negatives: Tensor, positives: Tensor) -> Tensor:
-        return self.step(negatives.to(self.dtype)[:, None, :] - positives[:, :, None])
+        for tile in tiles(logits):
+            x = logits[tile].to(self.dtype)
+            x, places = negatives(x, self.targets[tile], self.reach[tile.rows], self.may_wait)
+            for p in slices(self.positives.shape[1], max(1, size // max(1, x.nelement()))):
+                yield Block(tile, places, p, self.step(x[:, None, :] - self.positives[tile.rows, p, None]))
 
 
 def few_pairs(logits: Tensor, positives: Positives) -> bool:
-    """Are there so few pairs that it is quickest to take all of them at once?"""
-    return positives.logits.nelement() * logits.shape[1] <= FEW.get(logits.device.type, FEW["cuda"])
+    """Are there so few pairs, or so few positives, that it is quickest to take all pairs?"""
+    device, width = logits.device.type, positives.logits.shape[1]
+    pairs = positives.logits.nelement() * logits.shape[1]
+    return width <= FEW_POSITIVES.get(device, 0) or pairs <= FEW.get(device, FEW["cuda"])

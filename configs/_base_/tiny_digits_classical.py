@@ -1,4 +1,4 @@
-# Classical detectors of a million weights that learn the digits from scratch on a CPU, and their schedule.
+# Classical detectors of two million weights that learn the digits from scratch on a CPU, and their schedule.
 tiny_backbone = dict(
     depth=18, base_channels=24, frozen_stages=-1, norm_eval=False, init_cfg=None)
 tiny_neck = dict(in_channels=[24, 48, 96, 192], out_channels=64, start_level=1, num_outs=3)

@@ -14,7 +14,14 @@ from tests.reference import ROOT
 from tests.samples import make_batch
 
 CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.py") if "_base_" not in p.parts)
-FAMILIES = ("co_detr", "brs_detr", "rs_detr")
+SIZES = {  # the models of each family
+    "co_detr": ("_r50_1x_coco", "_swin-t_1x", "_swin-l_1x", "_tiny_digits"),
+    "brs_detr": ("_r50_1x_coco", "_swin-t_1x", "_swin-l_1x", "_tiny_digits"),
+    "rs_detr": ("_r50_1x_coco", "_swin-t_1x", "_swin-l_1x", "_tiny_digits"),
+    "co_dino": ("_r50_1x_coco", "_tiny_digits"),
+    "brs_dino": ("_r50_1x_coco", "_swin-l_1x", "_tiny_digits"),
+}
+FAMILIES = tuple(SIZES)
 DETR = [p for p in CONFIGS if p.parent.name in FAMILIES]
 
 
@@ -48,7 +55,7 @@ def train_one_step(model: nn.Module, cfg: Config, num_boxes: list[int]) -> dict[
 def test_families_are_complete() -> None:
     for family in FAMILIES:
         stems = " ".join(p.stem for p in DETR if p.parent.name == family)
-        assert all(model in stems for model in ("_r50_1x_coco", "_swin-t_1x", "_swin-l_1x", "_tiny_digits"))
+        assert all(model in stems for model in SIZES[family])
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=config_name)
@@ -75,4 +82,4 @@ def test_largest_models_build_and_predict(path: Path) -> None:
     model = build_model(cfg).eval()
     with torch.no_grad():
         (sample,) = model.test_step(make_batch([1], number_of_classes(cfg), size=(160, 160)))
-    assert sample.pred_instances.bboxes.shape == (100, 4)
+    assert sample.pred_instances.bboxes.shape == (cfg.model.test_cfg.detr.max_per_img, 4)

@@ -1,11 +1,13 @@
 """The threshold that evaluation proposes for pictures."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from brs_detr.data.coco_metric import best_threshold, correct_detections
+from brs_detr.data.coco_metric import CocoMetricWithThreshold, best_threshold, correct_detections
+from brs_detr.data.digits import CLASSES
 
 
 def test_each_object_is_found_once() -> None:
@@ -32,3 +34,12 @@ def test_best_threshold_against_all_thresholds(seed: int) -> None:
 
 def test_without_detections() -> None:
     assert best_threshold(np.zeros(0), np.zeros(0, dtype=bool), 4) == 0
+
+
+def test_ap_without_detections_is_zero(digits: Path) -> None:
+    metric = CocoMetricWithThreshold(ann_file=str(digits / "annotations/val.json"), metric=["bbox"])
+    metric.dataset_meta = dict(classes=CLASSES)
+    nothing = dict(img_id=1, bboxes=np.zeros((0, 4)), scores=np.zeros(0), labels=np.zeros(0, dtype=np.int64))
+    metrics = metric.compute_metrics([({}, nothing)])
+    assert metrics["bbox_mAP"] == 0
+    assert metrics["score_thr"] == 0

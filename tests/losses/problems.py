@@ -10,7 +10,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from brs_detr.losses import ap_loss, exact, function, grid, rank_sort_loss, tiles
+from brs_detr.losses import ap_loss, function, grid, rank_sort_loss, relevance, tiles
 
 LOGITS = {
     "normal": lambda rng, n: rng.normal(size=n) * 2,
@@ -98,7 +98,7 @@ def as_if_large() -> Iterator[None]:
             (function, "few_pairs", lambda *_: False),
             (grid, "GRID_FROM", 0),
             (tiles, "CPU_TILE", 32),
-            (exact, "SAMPLE", 3),
+            (relevance, "SAMPLE", 3),
         ]:
             stack.enter_context(mock.patch.object(module, name, value))
         yield
