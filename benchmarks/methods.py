@@ -36,7 +36,7 @@ METHODS: dict[str, Run] = {
     "bandwidth": lambda x, y: torch.add(x, y),  # reads logits and targets once, writes a gradient once
 }
 LIMITS = {  # cells beyond would take minutes or tens of gigabytes
-    "bucketed": lambda p, n: p <= 16_384,
+    "bucketed": lambda p, n: p <= 16_384 and p * n <= 1.2e11,
     "pairwise": lambda p, n: p * n <= 2.2e9 or (p <= 1000 and n <= 7e6),
     "loop over buckets": lambda p, n: p <= 4096 and n <= 7e6,
     "loop over positives": lambda p, n: p * n <= 2.2e9 and n <= 7e6,

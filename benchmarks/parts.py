@@ -60,7 +60,7 @@ def _race_methods(setting: Setting, positives: int, negatives: int) -> tuple[dic
     x, y = problems.make(positives, negatives, device=setting.device)
     run = {name: partial(f, x, y) for name, f in METHODS.items() if feasible(name, positives, negatives)}
     memory = peak_memory(run["exact"], x.device) / (4 * len(x))
-    return race(run, setting.device, seconds=1.5), memory
+    return race(run, setting.device, seconds=1.0), memory
 
 
 def growth(setting: Setting) -> str:

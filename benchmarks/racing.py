@@ -1,6 +1,10 @@
-"""Times several runs in turn, so that whatever else the machine does strikes all of them alike."""
+"""Times several runs in turn, so that whatever else the machine does strikes all of them alike.
+
+Each turn has an order of its own: what ran before decides what is in the caches.
+"""
 
 from collections.abc import Callable, Hashable
+from random import Random
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -26,10 +30,11 @@ def race(runs: dict[Name, Callable[[], object]], device: str = "cpu", seconds: f
     """Runs each at least three times and up to `seconds`, fewer times if that takes very long. The first time does not
     count unless it is slow."""
     taken: dict[Name, list[float]] = {name: [] for name in runs}
+    order = Random(0)
     for turn in range(MOST + 1):
-        for name, run in runs.items():
+        for name in order.sample(list(runs), len(runs)):
             if not _enough(taken[name], seconds):
-                elapsed = _once(run, torch.device(device))
+                elapsed = _once(runs[name], torch.device(device))
                 if turn > 0 or elapsed > 1:
                     taken[name].append(elapsed)
     return {name: Times(*np.percentile(times, [50, 20, 80]).tolist(), len(times)) for name, times in taken.items()}

@@ -41,7 +41,7 @@ class WholeCheckpointHook(CheckpointHook):
             self.keep_ckpt_ids.extend(kept[-self.max_keep_ckpts :])  # a deque of this length
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        if len(self.key_indicators or ()) != 1:  # several bests: mmengine's order of doing things
+        if not self.save_best or len(self.key_indicators) != 1:  # none, or several: mmengine's order of doing things
             super()._save_best_checkpoint(runner, metrics)
             return
         outdated, self.best_ckpt_path = self.best_ckpt_path, None

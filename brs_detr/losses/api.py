@@ -96,6 +96,7 @@ def ap_loss(
     delta: float = ...,
     method: str = ...,
     interpolated: bool = ...,
+    half_of_itself: bool = ...,
     name: str | Sequence[str] = ...,
 ) -> Any: ...  # a 0-dim tensor for (N,), a list of them for (B, N)
 @overload
@@ -106,6 +107,7 @@ def ap_loss(
     delta: float = ...,
     method: str = ...,
     interpolated: bool = ...,
+    half_of_itself: bool = ...,
     name: str | Sequence[str] = ...,
 ) -> list[Tensor]: ...
 
@@ -117,6 +119,7 @@ def ap_loss(
     delta: float = 1.0,
     method: str = "exact",
     interpolated: bool = True,
+    half_of_itself: bool = False,
     name: str | Sequence[str] = "AP loss",
 ) -> Any:
     """AP Loss (Chen et al., "Towards Accurate One-Stage Object Detection with AP-Loss", CVPR 2019).
@@ -128,6 +131,8 @@ def ap_loss(
         method: as for `rank_sort_loss`.
         interpolated: precision is the best at any lower-scoring positive, as in the original AP Loss and the
             results published for it; those of the bucketed AP Loss (ECCV 2024) are without.
+        half_of_itself: restores the released code of the bucketed AP Loss, where a positive outranks itself by
+            H(0), 1/2 for delta > 0, as in Rank & Sort Loss. Off by default: AP counts it as 1.
         name: what error messages begin with, one for all problems or one for each.
 
     Returns:
@@ -138,7 +143,7 @@ def ap_loss(
         ValueError, TypeError: as `rank_sort_loss`.
     """
     check_settings(delta, method)
-    loss = Ranking(Step(float(delta)), method, sorts=False, interpolated=interpolated)
+    loss = Ranking(Step(float(delta)), method, sorts=False, interpolated=interpolated, half_of_itself=half_of_itself)
     batches, single = as_batches(logits, targets, name)
     losses = [error for error, _ in solve(batches, loss)]
     return losses[0] if single else losses

@@ -48,6 +48,7 @@ class Ranking:
     method: str
     sorts: bool  # Rank & Sort Loss, rather than AP Loss
     interpolated: bool = False  # AP Loss: precision is the best of all lower-scoring positives
+    half_of_itself: bool = False  # AP Loss: a positive counts itself H(0), not 1
 
     def negatives(self, logits: Tensor, targets: Tensor, positives: Positives) -> Negatives:
         """The way to sum over the negatives. If the pairs are few, taking all is the quickest."""
@@ -59,13 +60,15 @@ class Ranking:
         return way(logits, targets, positives, self.step)
 
     def among_positives(self, positives: Positives, learns: bool) -> Sorting:
-        """rank+ and, for Rank & Sort Loss, the sorting error and its gradient. AP Loss counts i as 1."""
+        """rank+ and, for Rank & Sort Loss, the sorting error and its gradient. AP Loss counts i itself as 1."""
         dense = self.method != "exact" or few_positives(positives)
         if self.sorts and dense:
             return dense_sorting(positives, self.step)
         if self.sorts:
             return quick_sorting(positives, self.step, learns)
-        rank = (dense_ranks if dense else quick_ranks)(positives, self.step) + (1 - self.step.at_zero)
+        rank = (dense_ranks if dense else quick_ranks)(positives, self.step)
+        if not self.half_of_itself:
+            rank += 1 - self.step.at_zero
         return Sorting(rank, torch.zeros_like(rank), torch.zeros_like(rank))
 
     def errors(self, rank: Tensor, false_positives: Tensor) -> Tensor:

@@ -48,16 +48,17 @@ class APLoss(nn.Module):
     """
 
     def __init__(
-        self, delta: float = 1.0, method: str = "exact", interpolated: bool = True, loss_weight: float = 1.0
+        self,
+        delta: float = 1.0,
+        method: str = "exact",
+        interpolated: bool = True,
+        half_of_itself: bool = False,
+        loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
         check_settings(delta, method)
-        self.delta, self.method, self.interpolated, self.loss_weight = (
-            delta,
-            method,
-            interpolated,
-            loss_weight,
-        )
+        self.delta, self.method, self.loss_weight = delta, method, loss_weight
+        self.interpolated, self.half_of_itself = interpolated, half_of_itself
 
     def forward(
         self,
@@ -72,6 +73,7 @@ class APLoss(nn.Module):
             delta=self.delta,
             method=self.method,
             interpolated=self.interpolated,
+            half_of_itself=self.half_of_itself,
             name=name,
         )
         if isinstance(losses, Tensor):
@@ -79,5 +81,5 @@ class APLoss(nn.Module):
         return [self.loss_weight * loss for loss in losses]
 
     def extra_repr(self) -> str:
-        settings = f"delta={self.delta}, method={self.method!r}, interpolated={self.interpolated}"
-        return f"{settings}, loss_weight={self.loss_weight}"
+        kind = f"interpolated={self.interpolated}, half_of_itself={self.half_of_itself}"
+        return f"delta={self.delta}, method={self.method!r}, {kind}, loss_weight={self.loss_weight}"

@@ -44,7 +44,7 @@ def with_method(loss: RankingLoss, method: str, delta: float | None = None) -> R
     delta = loss.delta if delta is None else delta
     settings: dict[str, Any] = dict(delta=delta, method=method, loss_weight=loss.loss_weight)
     if isinstance(loss, APLoss):
-        return APLoss(interpolated=loss.interpolated, **settings)
+        return APLoss(interpolated=loss.interpolated, half_of_itself=loss.half_of_itself, **settings)
     return RankSortLoss(**settings)
 
 

@@ -14,9 +14,6 @@ from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from brs_detr.losses.function import Ranking
-from brs_detr.losses.positives import Positives
-from brs_detr.losses.sorting import Sorting
 from tests.reference import REFERENCE, ROOT, build
 
 CONFIGS = dict(
@@ -95,19 +92,6 @@ def released_name(name: str, two_stage: bool) -> str:
     """The name under which the released code logs this project's loss `name`."""
     stage, dot, name = name.rpartition(".")
     return stage + dot + (NAMES.get(name, name) if two_stage else name)
-
-
-@contextmanager
-def half_of_itself() -> Iterator[None]:
-    """The released bucketed AP Loss counts a positive itself half, as its step does; the definition counts it 1."""
-    among_positives = Ranking.among_positives
-
-    def halved(loss: Ranking, positives: Positives, learns: bool) -> Sorting:
-        sums = among_positives(loss, positives, learns)
-        return sums._replace(rank=sums.rank - 0.5)
-
-    with mock.patch.object(Ranking, "among_positives", halved):
-        yield
 
 
 @contextmanager

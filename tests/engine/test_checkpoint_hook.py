@@ -71,3 +71,11 @@ def test_a_kill_while_saving_loses_nothing_and_resuming_tidies_up(tmp_path: Path
     resumed = FakeRunner(tmp_path)
     train(resumed, new_hook(resumed), [0.3])
     assert names(runner.work_dir) == ["best_coco_bbox_mAP_epoch_2.pth", "epoch_2.pth", "last_checkpoint"]
+
+
+def test_without_a_best_only_the_last_stays(tmp_path: Path) -> None:
+    runner = FakeRunner(tmp_path)
+    hook = WholeCheckpointHook(interval=1, max_keep_ckpts=1, save_best=None)
+    hook.before_train(runner)
+    train(runner, hook, [0.1, 0.3])
+    assert names(runner.work_dir) == ["epoch_2.pth", "last_checkpoint"]
