@@ -17,6 +17,11 @@ from brs_detr.heads.ranking_loss import APLoss, RankSortLoss
 from brs_detr.losses import MIN_IOU, rank_sort_loss
 from tests.samples import make_batch
 
+pytestmark = [  # mmdet's and mmcv's, about arguments of torch and of each other
+    pytest.mark.filterwarnings("ignore:.*torch.cuda.amp.autocast:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.*(dropout|add_residual).* deprecated:DeprecationWarning"),
+]
+
 RANK_SORT = 'dict(_delete_=True, type="RankSortLoss", use_sigmoid=True)'
 OF_SCORES = 'dict(_delete_=True, type="RankSortLoss", use_sigmoid=True, activated=True)'
 AP = 'dict(_delete_=True, type="APLoss", use_sigmoid=True)'

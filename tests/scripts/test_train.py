@@ -105,7 +105,9 @@ def test_another_architecture_and_other_classes(tmp_path: Path, config: Path, di
     options = {"model.bbox_head.num_classes": 3} | {
         f"{split}_dataloader.dataset.metainfo.classes": ("1", "2", "3") for split in ("train", "val", "test")
     }
-    torch.save(MODELS.build(Config.fromfile(config).model).state_dict(), tmp_path / "ten.pth")
+    model = MODELS.build(Config.fromfile(config).model)
+    model.init_weights()  # until then some parameters are whatever the memory held
+    torch.save(model.state_dict(), tmp_path / "ten.pth")
     launch.train(str(config), folder=str(work), load_from=str(tmp_path / "ten.pth"), epochs=1, options=options)
     trained = read_checkpoint(str(work / "epoch_1.pth"))["state_dict"]
     assert len(trained["bbox_head.cls_branches.0.bias"]) == 3
