@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("families", nargs="*", help=f"of {', '.join(FAMILIES)}; all by default")
+    parser.add_argument("--losses", nargs="+", help="of those in the table, such as baseline exact; all by default")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=8, help="of 400 images")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, of one thread each")
@@ -36,9 +37,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--table", action="store_true", help="train nothing")
     args = parser.parse_args()
-    unknown = set(args.families) - FAMILIES.keys()
-    if unknown:
-        parser.error(f"no family is called {', '.join(sorted(unknown))}; there are {', '.join(FAMILIES)}")
+    losses = {name: None for variants in FAMILIES.values() for name in variants}
+    for kind, given, known in (("family", args.families, FAMILIES), ("loss", args.losses or (), losses)):
+        if unknown := set(given) - known.keys():
+            parser.error(f"no {kind} is called {', '.join(sorted(unknown))}; there are: {'; '.join(known)}")
     return args
 
 
@@ -49,6 +51,7 @@ def planned(args: argparse.Namespace) -> list[Run]:
         for seed in range(args.seeds)
         for family in args.families or FAMILIES
         for variant in FAMILIES[family]
+        if not args.losses or variant in args.losses
     ]
 
 

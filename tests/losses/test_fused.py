@@ -24,7 +24,8 @@ pytest.importorskip("triton", reason="Triton has no release for this platform")
 # numpy, which interprets, warns where a GPU is silent: of a number too far off the grid
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 
-kernels_are_slow_to_interpret = settings(settings.get_profile("definition"), max_examples=80)
+definition = settings.get_profile("definition")
+kernels_are_slow_to_interpret = settings(definition, max_examples=definition.max_examples // 4)
 
 
 @kernels_are_slow_to_interpret
@@ -37,7 +38,7 @@ def test_kernels_give_the_definition(case: Case) -> None:
     assert_agree(ap, brute_force.average_precision(case.logits, case.targets, case.delta))
 
 
-@settings(kernels_are_slow_to_interpret, max_examples=25)
+@settings(definition, max_examples=definition.max_examples // 12)
 @given(problems=st.lists(cases(), max_size=5))
 def test_several_problems(problems: list[Case]) -> None:
     delta = problems[0].delta if problems else 0.5
