@@ -48,18 +48,16 @@ def finished(path: Path) -> set[Run]:
 
 
 def table(path: Path) -> str:
-    """Mean and standard deviation over the seeds."""
+    """Mean and standard deviation over the seeds, for each detector, loss and number of epochs."""
     groups = defaultdict(list)
     for row in load(path):
-        groups[row["family"], row["variant"]].append(row)
+        groups[row["family"], row["variant"], row["epochs"]].append(row)
+    order = [(family, variant) for family in FAMILIES for variant in FAMILIES[family]]
     rows = []
-    for family in FAMILIES:
-        for variant in FAMILIES[family]:
-            found = groups.get((family, variant), [])
-            if found:
-                cells = [_spread(found, name) for name in (*METRICS.values(), "seconds", "loss_ms")]
-                rows.append([family, variant, str(len(found)), *cells])
-    return markdown(["detector", "loss", "seeds", *METRICS.values(), "s / iteration", "loss, ms"], rows)
+    for (family, variant, epochs), found in sorted(groups.items(), key=lambda item: order.index(item[0][:2])):
+        cells = [_spread(found, name) for name in (*METRICS.values(), "seconds", "loss_ms")]
+        rows.append([family, variant, epochs, str(len(found)), *cells])
+    return markdown(["detector", "loss", "epochs", "seeds", *METRICS.values(), "s / iteration", "loss, ms"], rows)
 
 
 def _spread(rows: list[dict[str, str]], name: str) -> str:
@@ -67,4 +65,5 @@ def _spread(rows: list[dict[str, str]], name: str) -> str:
     if not values:
         return "-"
     digits = 1 if name == "loss_ms" else 3
-    return f"{np.mean(values):.{digits}f} ± {np.std(values):.{digits}f}"
+    mean = f"{np.mean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
