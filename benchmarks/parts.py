@@ -17,6 +17,7 @@ from .report import Environment, append_csv, markdown, milliseconds, ratio, size
 
 POSITIVES = (3, 30, 300, 1000, 4096, 16_384, 65_536)
 NEGATIVES = (1000, 10_000, 100_000, 1_000_000, 7_000_000, 64_000_000)
+DEVIATION_SIZES = ((5, 40), (20, 500), (300, 20_000), (1000, 50_000))
 DOUBLED_POSITIVES = [4096 << k for k in range(5)]
 DOUBLED_NEGATIVES = [1_000_000 << k for k in range(7)]
 
@@ -101,7 +102,7 @@ def _growth_table(grown: Growth, methods: tuple[str, ...]) -> str:
 def deviation(setting: Setting) -> str:
     """Distance to the definition in float64, of value and gradient."""
     rows = []
-    for positives, negatives in ((5, 40), (20, 500), (300, 20_000), (1000, 50_000)):
+    for positives, negatives in DEVIATION_SIZES:
         x, y = problems.make(positives, negatives, device=setting.device)
         truth = _solve(x.double(), y.double(), "pairwise")
         for method in ("exact", "pairwise", "bucketed"):

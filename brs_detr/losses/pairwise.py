@@ -17,7 +17,7 @@ from .relevance import negatives
 from .step import Step
 from .tiles import Tile, pairs_at_a_time, slices, tiles
 
-FEW = {"cpu": 400_000, "cuda": 1 << 26}  # pairs; measured on a CPU, estimated for CUDA
+FEW = {"cpu": 400_000, "cuda": 1 << 24}  # pairs; measured on a CPU, estimated for CUDA
 FEW_POSITIVES = {"cpu": 6}  # so few that one pass over the negatives for each is quicker than any table
 
 
