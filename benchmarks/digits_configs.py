@@ -77,9 +77,9 @@ def write_config(run: Run, folder: Path) -> Path:
 
 
 def set_method(part: Any, method: str) -> None:
-    """Gives every Rank & Sort Loss in a config another way to sum."""
+    """Gives every ranking loss in a config another way to sum; in place."""
     if isinstance(part, dict):
-        if part.get("type") == "RankSortLoss":
+        if part.get("type") in ("RankSortLoss", "APLoss"):
             part["method"] = method
         for child in part.values():
             set_method(child, method)

@@ -33,8 +33,7 @@ class Setting:
 
     @property
     def label(self) -> str:
-        kind = "gpu" if self.device.startswith("cuda") else "cpu"
-        return kind if kind == "gpu" else f"{kind}_{self.where.threads}"
+        return "gpu" if self.device.startswith("cuda") else f"cpu_{self.where.threads}"
 
     def record(self, part: str, positives: int, negatives: int, times: dict[str, Times]) -> None:
         append_csv(self.results / "losses.csv", self.where, part, positives, negatives, times)

@@ -1,5 +1,6 @@
 """Readers of the reference data, and this project's models in the small sizes it was recorded with."""
 
+import functools
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -23,8 +24,10 @@ needs_reference = pytest.mark.skipif(
 )
 
 
-def load_reader() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reference_load", REFERENCE / "load.py")
+@functools.cache
+def load_reader(folder: Path = REFERENCE) -> ModuleType:
+    """The `load.py` of a folder of recorded data."""
+    spec = importlib.util.spec_from_file_location(f"load_{folder.name}", folder / "load.py")
     assert spec is not None
     assert spec.loader is not None
     reader = importlib.util.module_from_spec(spec)

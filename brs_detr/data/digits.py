@@ -23,9 +23,8 @@ from brs_detr.errors import InputError, ends_with_a_sentence
 CLASSES = tuple("0123456789")
 SHARE_OF_SCANS = {"train": 0.7, "val": 0.2, "test": 0.1}
 PARAMETERS_FILE = "parameters.json"
-VERSION = (
-    2  # of what a seed means; change it with synthesis.py. Since 2 there are silhouettes; the images are those of 1
-)
+# Of what a seed means; change it with synthesis.py. Since 2 there are silhouettes; the images are those of 1.
+VERSION = 2
 
 
 @dataclass(frozen=True)

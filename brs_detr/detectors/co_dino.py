@@ -10,7 +10,6 @@ from mmdet.models import DINO
 from mmdet.models.layers import inverse_sigmoid
 from mmdet.models.layers.transformer import MLP
 from mmdet.registry import MODELS
-from mmdet.structures import OptSampleList
 from mmdet.utils import ConfigType
 from torch import Tensor, nn
 
@@ -42,19 +41,13 @@ class CoDINO(CoDETR, DINO):
         super().init_weights()
         nn.init.normal_(self.query_embedding.weight)
 
-    def pre_decoder(
-        self,
-        memory: Tensor,
-        memory_mask: Tensor,
-        spatial_shapes: Tensor,
-        batch_data_samples: OptSampleList = None,
-    ) -> tuple[dict, dict]:
+    def pre_decoder(self, memory: Tensor, *args: Any, **kwargs: Any) -> tuple[dict, dict]:
         """Matching queries, and in training denoising queries before them (DINO, sections 3.3 and 3.4).
 
         Raises InputError if the images are too small for the number of queries.
         """
         self._check_number_of_proposals(memory)
-        return DINO.pre_decoder(self, memory, memory_mask, spatial_shapes, batch_data_samples)
+        return DINO.pre_decoder(self, memory, *args, **kwargs)
 
     def _auxiliary_decoder_inputs(self, head: int, group: AuxiliaryQueries) -> dict[str, Tensor]:
         box_embed = self.get_proposal_pos_embed(inverse_sigmoid(group.boxes))

@@ -137,4 +137,5 @@ def solve(batches: list[Batch], loss: Ranking) -> list[tuple[Tensor, Tensor]]:
 
 
 def _read(statistics: list[Tensor]) -> list[list[float]]:
+    """The only read by the host: the numbers of positives, which are sizes, and what is wrong with the input."""
     return torch.cat([s.to(statistics[0].device) for s in statistics]).tolist() if statistics else []

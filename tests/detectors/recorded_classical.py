@@ -1,6 +1,5 @@
 """The recorded small Faster and Cascade R-CNN, ATSS and PAA, built from this project's COCO configs."""
 
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -14,7 +13,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from tests.reference import REFERENCE, ROOT, build
+from benchmarks.digits_configs import set_method
+from tests.reference import REFERENCE, ROOT, build, load_reader
 
 CONFIGS = dict(
     faster="faster_rcnn/{}faster-rcnn", cascade="cascade_rcnn/{}cascade-rcnn", atss="atss/{}atss", paa="paa/{}paa"
@@ -23,22 +23,7 @@ NAMES = dict(loss_rank="loss_roi_rank", loss_sort="loss_roi_sort", loss_bbox="lo
 
 
 def load_detectors() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("detectors_load", REFERENCE / "detectors" / "load.py")
-    assert spec is not None
-    assert spec.loader is not None
-    reader = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reader)
-    return reader
-
-
-def set_method(config: ConfigDict | list, method: str) -> None:
-    """Make every ranking loss below `config` sum by `method`."""
-    values = config.values() if isinstance(config, dict) else config
-    if isinstance(config, dict) and "method" in config:
-        config["method"] = method
-    for value in values:
-        if isinstance(value, (dict, list)):
-            set_method(value, method)
+    return load_reader(REFERENCE / "detectors")
 
 
 def in_recorded_size(model: ConfigDict) -> ConfigDict:

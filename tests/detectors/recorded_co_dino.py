@@ -1,10 +1,8 @@
 """The small Co-DINO of the released code: its weights, its batch, and its random draws, to be drawn again."""
 
 import functools
-import importlib.util
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from types import ModuleType
 from unittest import mock
 
 import torch
@@ -16,23 +14,16 @@ from torch import Tensor, nn
 
 from brs_detr.heads import AuxiliarySamples, QueryTargets, select_queries
 from brs_detr.heads.auxiliary import AuxiliaryQueries
-from tests.reference import REFERENCE, ROOT, build
+from tests.detectors.recorded_classical import load_detectors
+from tests.reference import ROOT, build
 
 CLASSES = 7
 
 
 @functools.cache
-def reader() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("detectors_load", REFERENCE / "detectors" / "load.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@functools.cache
 def recorded() -> tuple[dict[str, Tensor], dict[str, Tensor], dict]:
     """Arrays of the evaluation, arrays of the training step, its losses and gradient norms."""
-    evaluation, training, log = reader().co_dino()
+    evaluation, training, log = load_detectors().co_dino()
     return *({k: torch.from_numpy(v) for k, v in arrays.items()} for arrays in (evaluation, training)), log
 
 
@@ -58,7 +49,7 @@ def small_config(name: str) -> Config:
 
 
 def small_model(cfg: Config) -> nn.Module:
-    return build(cfg, reader().state("dino_codetr"))
+    return build(cfg, load_detectors().state("dino_codetr"))
 
 
 def batch() -> tuple[Tensor, list[DetDataSample]]:
