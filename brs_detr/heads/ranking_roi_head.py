@@ -52,13 +52,6 @@ class RankingRoIHead(StandardRoIHead):
             raise ValueError(f"{type(self).__name__} needs a mask_roi_extractor of its own")
         self.max_masks = max_masks
 
-    def _bbox_forward(self, x: tuple[Tensor, ...], rois: Tensor) -> dict:
-        """In float32, as `CoRoIHead`: in bfloat16 RoIs are off by pixels at coordinates near 1000."""
-        return super()._bbox_forward(tuple(level.float() for level in x), rois)
-
-    def _mask_forward(self, x: tuple[Tensor, ...], *args: Any, **kwargs: Any) -> dict:
-        return super()._mask_forward(tuple(level.float() for level in x), *args, **kwargs)
-
     def bbox_loss(self, x: tuple[Tensor, ...], sampling_results: list[SamplingResult]) -> dict:
         """As the base class, and keeps the ranking loss and the scores for `mask_loss`."""
         results = super().bbox_loss(x, sampling_results)

@@ -21,10 +21,6 @@ class CoRoIHead(StandardRoIHead):
         self._samples: list[AuxiliarySamples] = []
         return self.loss(x, rpn_results_list, batch_data_samples), self._samples
 
-    def _bbox_forward(self, x: tuple[Tensor, ...], rois: Tensor) -> dict:
-        """In float32: mmdet casts RoIs to the maps' dtype, and bfloat16 is off by pixels at coordinates near 1000."""
-        return super()._bbox_forward(tuple(level.float() for level in x), rois)
-
     def bbox_loss(self, x: tuple[Tensor, ...], sampling_results: list[SamplingResult]) -> dict:
         results = super().bbox_loss(x, sampling_results)
         feats = results["bbox_feats"].mean(dim=(2, 3)).split([len(s.priors) for s in sampling_results])

@@ -11,7 +11,8 @@ tiny_two_stage = dict(
     rpn_head=dict(in_channels=64, feat_channels=64, anchor_generator=dict(scales=[3], **tiny_anchors)),
     roi_head=dict(
         bbox_roi_extractor=dict(
-            roi_layer=dict(sampling_ratio=1), out_channels=64, featmap_strides=[8, 16, 32], finest_scale=28),
+            type="Float32RoIExtractor", roi_layer=dict(sampling_ratio=1), out_channels=64,
+            featmap_strides=[8, 16, 32], finest_scale=28),
         bbox_head=tiny_roi_head),
     train_cfg=dict(rpn_proposal=tiny_proposals), test_cfg=dict(rpn=tiny_proposals, rcnn=tiny_threshold))
 tiny_dense = dict(

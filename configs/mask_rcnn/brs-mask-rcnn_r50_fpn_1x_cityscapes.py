@@ -2,9 +2,10 @@
 # detector trained on COCO, for which there is --load-from.
 _base_ = [
     "mmdet::_base_/models/mask-rcnn_r50_fpn.py", "mmdet::_base_/datasets/cityscapes_instance.py",
-    "mmdet::_base_/schedules/schedule_1x.py", "../_base_/backbones/resnet.py", "../_base_/ranking/mask.py",
-    "../_base_/runtime.py"]
+    "mmdet::_base_/schedules/schedule_1x.py", "../_base_/backbones/resnet.py", "../_base_/float32_rois.py",
+    "../_base_/ranking/mask.py", "../_base_/runtime.py"]
 model = _base_.ranking
+model.roi_head.update(_base_.float32_rois_and_masks)
 model.backbone = _base_.resnet50
 model.roi_head.bbox_head.num_classes = 8
 model.roi_head.mask_head.num_classes = 8

@@ -39,7 +39,7 @@ model = dict(
     roi_head=dict(
         type="CoRoIHead",
         bbox_roi_extractor=dict(
-            type="SingleRoIExtractor", roi_layer=dict(type="RoIAlign", output_size=7, sampling_ratio=0),
+            type="Float32RoIExtractor", roi_layer=dict(type="RoIAlign", output_size=7, sampling_ratio=0),
             out_channels=256, featmap_strides=[8, 16, 32, 64], finest_scale=112),
         bbox_head=dict(
             type="Shared2FCBBoxHead", in_channels=256, fc_out_channels=1024, roi_feat_size=7,
