@@ -7,7 +7,7 @@ import types
 from collections.abc import Callable
 from typing import NoReturn
 
-from brs_detr.ops import box_ops, deformable_attention, focal_loss, soft_nms
+from brs_detr.ops import box_ops, deform_conv, deformable_attention, focal_loss, soft_nms
 
 EXTENSION = "mmcv._ext"
 OPERATORS: dict[str, Callable] = {
@@ -17,6 +17,11 @@ OPERATORS: dict[str, Callable] = {
     "roi_align_backward": box_ops.roi_align_backward,
     "ms_deform_attn_forward": deformable_attention.ms_deform_attn_forward,
     "ms_deform_attn_backward": deformable_attention.ms_deform_attn_backward,
+    "deform_conv_forward": deform_conv.deform_conv_forward,
+    "deform_conv_backward_input": deform_conv.deform_conv_backward_input,
+    "deform_conv_backward_parameters": deform_conv.deform_conv_backward_parameters,
+    "modulated_deform_conv_forward": deform_conv.modulated_deform_conv_forward,
+    "modulated_deform_conv_backward": deform_conv.modulated_deform_conv_backward,
     "sigmoid_focal_loss_forward": focal_loss.sigmoid_focal_loss_forward,
     "sigmoid_focal_loss_backward": focal_loss.sigmoid_focal_loss_backward,
     "get_compiler_version": lambda: "not compiled",

@@ -1,5 +1,4 @@
-# 36 epochs with shorter sides of 640 to 800 pixels. Published with deformable convolutions too; those need
-# mmcv's compiled operator, which this project does without, so that it has no config with them.
+# 36 epochs with shorter sides of 640 to 800 pixels.
 _base_ = "brs-faster-rcnn_r50_fpn_1x_coco.py"
 model = dict(backbone=_base_.resnet101)
 

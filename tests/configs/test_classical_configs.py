@@ -79,7 +79,7 @@ def sections(cfg: Config, like: Config) -> dict:
 def test_every_config_is_covered() -> None:
     names = {variant(base, prefix, suffix) for base, prefix in VARIANTS for suffix in (COCO, TINY)}
     names |= {variant(base, "", suffix) for base in PREFIXES for suffix in (COCO, TINY)}
-    extra = {"faster_rcnn/brs-faster-rcnn_r101_fpn_ms-3x_coco"}
+    extra = {f"faster_rcnn/brs-faster-rcnn_{backbone}_fpn_ms-3x_coco" for backbone in ("r101", "r101-mdconv-c3-c5")}
     assert {f"{path.parent.name}/{path.stem}" for path in FILES} == names | extra
 
 

@@ -7,7 +7,6 @@ from unittest import mock
 
 import pytest
 import torch
-import torchvision
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.logging import MessageHub
@@ -99,17 +98,6 @@ def fifth_epoch() -> Iterator[None]:
     hub.update_info("epoch", 4)
     yield
     hub.pop_info("epoch")
-
-
-@pytest.fixture(autouse=True)
-def deformable_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
-    """torchvision's in place of mmcv's compiled one, which TOOD and VarifocalNet need."""
-
-    def convolve(x: Tensor, offset: Tensor, weight: Tensor, stride: Any = 1, padding: Any = 0, *_: Any) -> Tensor:
-        return torchvision.ops.deform_conv2d(x, offset, weight, stride=stride, padding=padding)
-
-    monkeypatch.setattr("mmdet.models.dense_heads.tood_head.deform_conv2d", convolve)
-    monkeypatch.setattr("mmcv.ops.deform_conv.deform_conv2d", convolve)
 
 
 def training_step(model: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
