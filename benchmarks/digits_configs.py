@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-UNBALANCED = "exact, boxes unbalanced"
+BALANCED = "exact, boxes balanced"
+WEIGHTED = "exact, query weight 2"
 
 
 def variants(baseline: str, rank_sort: str, bucketed_rank_sort: str) -> dict[str, str]:
@@ -35,15 +36,17 @@ FAMILIES = {
     "atss": dense("atss"),
     "paa": dense("paa"),
     "co_detr": variants("co_detr/co-deformable-detr", "rs_detr/rs-detr", "brs_detr/brs-detr"),
-    "co_dino": variants("co_dino/co-dino", "brs_dino/rs-dino", "brs_dino/brs-dino") | {UNBALANCED: "brs_dino/brs-dino"},
+    "co_dino": variants("co_dino/co-dino", "brs_dino/rs-dino", "brs_dino/brs-dino")
+    | dict.fromkeys((BALANCED, WEIGHTED), "brs_dino/brs-dino"),
 }
-CHANGES = {  # L1 and GIoU with weights of their own, as in the released BRS variant of Co-DINO
-    UNBALANCED: {
-        "model.bbox_head.balance_boxes": False,
-        "model.bbox_head.loss_cls.loss_weight": 1.0,
-        "model.bbox_head.loss_bbox.loss_weight": 5.0,
-        "model.bbox_head.loss_iou.loss_weight": 2.0,
-    }
+CHANGES = {
+    BALANCED: {  # as in BRS-DETR
+        "model.bbox_head.balance_boxes": True,
+        "model.bbox_head.loss_cls.loss_weight": 2.0,
+        "model.bbox_head.loss_bbox.loss_weight": 1.0,
+        "model.bbox_head.loss_iou.loss_weight": 1.0,
+    },
+    WEIGHTED: {"model.bbox_head.loss_cls.loss_weight": 2.0},  # which the released variant configures, but never applies
 }
 
 

@@ -26,6 +26,7 @@ FULL = (
     "brs_dino/brs-dino_5scale_r50_1x_coco",
     "brs_dino/brs-dino_5scale_swin-l_1x_coco",
 )
+BALANCED = dict(balance_boxes=True, loss_bbox=dict(loss_weight=1.0), loss_iou=dict(loss_weight=1.0))
 
 
 def config(name: str) -> Config:
@@ -59,15 +60,16 @@ def test_losses_do_not_depend_on_which_boxes_exist(kind: str) -> None:
     assert losses_of(model, [0, 0]).keys() == losses_of(model, [2, 3]).keys()
 
 
+GROUPS = ("", "d0.", "dn_", "d0.dn_", "enc_", "roi_queries.", "roi_queries.d0.", "atss_queries.", "atss_queries.d0.")
+
+
 def test_every_group_of_queries_ranks_and_balances() -> None:
     """Both decoder layers, encoder proposals, denoising and auxiliary queries; boxes as large as the ranking."""
-    losses = losses_of(tiny("ranking"), [3, 2])
-    groups = {f"{layer}{name}" for layer in ("", "d0.") for name in ("", "dn_")} | {"enc_"}
-    groups |= {f"{head}_queries.{layer}" for head in ("roi", "atss") for layer in ("", "d0.")}
-    names = {f"{group}loss_{term}" for group in groups for term in ("rank", "sort", "bbox", "iou")}
+    losses = losses_of(tiny("ranking", **BALANCED), [3, 2])
+    names = {f"{group}loss_{term}" for group in GROUPS for term in ("rank", "sort", "bbox", "iou")}
     assert names <= losses.keys()
     assert not any("loss_cls" in name for name in losses)
-    for group in groups:
+    for group in GROUPS:
         ranking = losses[f"{group}loss_rank"] + losses[f"{group}loss_sort"]
         assert ranking > 0
         torch.testing.assert_close(losses[f"{group}loss_bbox"], ranking)
@@ -83,15 +85,13 @@ def test_queries_of_one_pass_are_solved_in_one_call() -> None:
     assert sizes == [5, 2, 2]
 
 
-def test_released_box_weights() -> None:
-    """With `balance_boxes` off L1 and GIoU keep their weights, here 5 and 2 as in the released variant."""
-    weights = dict(loss_bbox=dict(type="L1Loss", loss_weight=5.0), loss_iou=dict(type="GIoULoss", loss_weight=2.0))
-    released = _seeded(lambda: losses_of(tiny("ranking", balance_boxes=False, **weights), [3, 2]))
-    ours = _seeded(lambda: losses_of(tiny("ranking"), [3, 2]))
-    for group in ("", "d0.", "enc_", "dn_", "d0.dn_"):
-        torch.testing.assert_close(released[f"{group}loss_bbox"], 5 * ours[f"{group}bbox_unscaled"])
-        torch.testing.assert_close(released[f"{group}loss_iou"], 2 * ours[f"{group}iou_unscaled"])
-        torch.testing.assert_close(released[f"{group}loss_rank"], ours[f"{group}loss_rank"])
+def test_boxes_keep_their_weights() -> None:
+    """As configured, L1 counts 5 times and GIoU twice, as in the released variant and the baseline."""
+    configured, balanced = (_seeded(lambda h=head: losses_of(tiny("ranking", **h), [3, 2])) for head in ({}, BALANCED))
+    for group in GROUPS[:5]:
+        torch.testing.assert_close(configured[f"{group}loss_bbox"], 5 * balanced[f"{group}bbox_unscaled"])
+        torch.testing.assert_close(configured[f"{group}loss_iou"], 2 * balanced[f"{group}iou_unscaled"])
+        torch.testing.assert_close(configured[f"{group}loss_rank"], balanced[f"{group}loss_rank"])
 
 
 def _seeded(losses: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -164,3 +164,11 @@ def test_published_settings(name: str) -> None:
 @pytest.mark.parametrize("name", [*FULL, *TINY.values()])
 def test_config_is_short(name: str) -> None:
     assert len((ROOT / "configs" / f"{name}.py").read_text().splitlines()) <= 10
+
+
+@pytest.mark.parametrize("name", [*FULL[1:], TINY["ranking"], TINY["pairwise"]])
+def test_box_weights_are_the_baselines(name: str) -> None:
+    head, baseline = config(name).model.bbox_head, config(FULL[0]).model.bbox_head
+    assert not head.balance_boxes
+    for loss in ("loss_cls", "loss_bbox", "loss_iou"):
+        assert head[loss].loss_weight == baseline[loss].loss_weight

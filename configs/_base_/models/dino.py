@@ -3,6 +3,9 @@ _strides = [4, 8, 16, 32, 64, 128]
 dino_head = dict(
     type="CoDINOHead",
     loss_cls=dict(_delete_=True, type="QualityFocalLoss", use_sigmoid=True, beta=2.0, loss_weight=1.0))
+ranking_dino_head = dict(  # boxes weighted as the baseline's: better on the digits than balanced to the ranking
+    type="RankingCoDINOHead", balance_boxes=False,
+    loss_cls=dict(loss_weight=1.0), loss_bbox=dict(loss_weight=5.0), loss_iou=dict(loss_weight=2.0))
 dino = dict(
     type="CoDINO", num_queries=900, num_feature_levels=5,
     backbone=dict(out_indices=(0, 1, 2, 3)),
