@@ -48,22 +48,43 @@ def finished(path: Path) -> set[Run]:
 
 
 def table(path: Path) -> str:
-    """Mean and standard deviation over the seeds, for each detector, loss and number of epochs."""
+    """Mean and standard deviation over the seeds: first the AP of every detector with every loss, then all columns."""
     groups = defaultdict(list)
     for row in load(path):
-        groups[row["family"], row["variant"], row["epochs"]].append(row)
+        share = float(row["loss_ms"]) / float(row["seconds"]) / 10
+        groups[row["family"], row["variant"], row["epochs"]].append(row | {"share": f"{share}"})
     order = [(family, variant) for family in FAMILIES for variant in FAMILIES[family]]
-    rows = []
-    for (family, variant, epochs), found in sorted(groups.items(), key=lambda item: order.index(item[0][:2])):
-        cells = [_spread(found, name) for name in (*METRICS.values(), "seconds", "loss_ms")]
-        rows.append([family, variant, epochs, str(len(found)), *cells])
-    return markdown(["detector", "loss", "epochs", "seeds", *METRICS.values(), "s / iteration", "loss, ms"], rows)
+    ordered = dict(sorted(groups.items(), key=lambda item: order.index(item[0][:2])))
+    return f"{_aps(ordered)}\n\n{_all_columns(ordered)}"
+
+
+Groups = dict[tuple[str, str, str], list[dict[str, str]]]
+
+
+def _aps(groups: Groups) -> str:
+    losses = list(dict.fromkeys(variant for _, variant, _ in groups))
+    detectors = dict.fromkeys((family, epochs) for family, _, epochs in groups)
+    rows = [
+        [family, epochs, *(_spread(groups.get((family, loss, epochs), []), "AP") for loss in losses)]
+        for family, epochs in detectors
+    ]
+    return markdown(["AP", "epochs", *losses], rows)
+
+
+def _all_columns(groups: Groups) -> str:
+    columns = {**{name: name for name in METRICS.values()}, "seconds": "s / iteration", "loss_ms": "loss, ms"}
+    columns["share"] = "loss, % of the iteration"
+    rows = [
+        [family, variant, epochs, str(len(found)), *(_spread(found, name) for name in columns)]
+        for (family, variant, epochs), found in groups.items()
+    ]
+    return markdown(["detector", "loss", "epochs", "seeds", *columns.values()], rows)
 
 
 def _spread(rows: list[dict[str, str]], name: str) -> str:
     values = [float(row[name]) for row in rows if row[name]]
     if not values:
         return "-"
-    digits = 1 if name == "loss_ms" else 3
+    digits = 1 if name in ("loss_ms", "share") else 3
     mean = f"{np.mean(values):.{digits}f}"
     return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
