@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmdet.datasets import CocoDataset
+from mmdet.datasets import CocoDataset, LVISV05Dataset
 from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
 
+from brs_detr.data.lvis_checks import check_lvis
 from brs_detr.data.mask_checks import check_masks
 from brs_detr.errors import InputError
 
@@ -40,11 +41,17 @@ def leaf_datasets(dataset: ConfigDict) -> Iterator[ConfigDict]:
         yield from leaf_datasets(each)
 
 
+def format_of(dataset: ConfigDict) -> type[Any]:
+    """The class that reads it; `object` for an unknown one."""
+    kind = dataset["type"]
+    return (DATASETS.get(kind) or object) if isinstance(kind, str) else kind
+
+
 def coco_source(dataset: ConfigDict) -> CocoSource | None:
     """None where the data set is of another format, or its files are not local."""
-    kind = DATASETS.get(dataset["type"]) if isinstance(dataset["type"], str) else dataset["type"]
+    kind = format_of(dataset)
     root = dataset.get("data_root") or ""
-    if kind is None or not issubclass(kind, CocoDataset) or "://" in root:
+    if not issubclass(kind, CocoDataset) or "://" in root:
         return None
     classes = (dataset.get("metainfo") or {}).get("classes") or kind.METAINFO["classes"]
     return CocoSource(
@@ -191,6 +198,8 @@ def check_data(config: Config, splits: tuple[str, ...] = ("train", "val")) -> li
     for split in splits:
         loader = config.get(f"{split}_dataloader")
         for dataset in leaf_datasets(loader["dataset"]) if loader else ():
+            if issubclass(format_of(dataset), LVISV05Dataset):
+                check_lvis()
             source = coco_source(dataset)
             if source is None:
                 continue

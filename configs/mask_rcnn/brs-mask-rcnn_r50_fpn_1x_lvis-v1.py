@@ -1,4 +1,4 @@
-# LVIS v1, 1203 classes; reading it needs the package of its authors: `pip install lvis`.
+# LVIS v1, 1203 classes; reading it needs `pip install git+https://github.com/lvis-dataset/lvis-api.git`.
 _base_ = [
     "mmdet::_base_/models/mask-rcnn_r50_fpn.py", "mmdet::_base_/datasets/lvis_v1_instance.py",
     "mmdet::_base_/schedules/schedule_1x.py", "../_base_/backbones/resnet.py", "../_base_/float32_rois.py",

@@ -202,3 +202,24 @@ def test_images_named_by_url(data: Path) -> None:
     (data / "train" / "000003.png").unlink()
     with pytest.raises(InputError, match="1 of the 8 images"):
         check_data(by_url)
+
+
+@pytest.mark.parametrize("release", [None, "np.float", "float"])
+def test_lvis_needs_a_package_that_works(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: str | None
+) -> None:
+    """The published release sums with np.float, which NumPy no longer has: known after the first epoch otherwise."""
+    package = tmp_path / "packages" / "lvis"
+    monkeypatch.setattr("sys.path", [str(package.parent)])
+    lvis = config(data)
+    lvis.train_dataloader.dataset.type = "LVISV1Dataset"
+    if release:
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / "eval.py").write_text(f"tp_sum = np.cumsum(tps, axis=1).astype(dtype={release})")
+    if release == "float":
+        assert check_data(lvis) == []
+        return
+    expected = "too old" if release else "need the package lvis"
+    with pytest.raises(InputError, match=rf"{expected}.*pip install git"):
+        check_data(lvis)
