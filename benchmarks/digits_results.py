@@ -47,18 +47,21 @@ def finished(path: Path) -> set[Run]:
     return {Run(row["family"], row["variant"], int(row["seed"]), int(row["epochs"])) for row in load(path)}
 
 
+Rows = list[dict[str, str]]
+Groups = dict[tuple[str, str, str], Rows]
+
+
 def table(path: Path) -> str:
-    """Mean and standard deviation over the seeds: first the AP of every detector with every loss, then all columns."""
-    groups = defaultdict(list)
+    """First the AP of every detector with every loss, then all columns: mean and standard deviation over the seeds.
+
+    Of times the median, since other work on the machine disturbs one seed more than another.
+    """
+    groups: Groups = defaultdict(list)
     for row in load(path):
-        share = float(row["loss_ms"]) / float(row["seconds"]) / 10
-        groups[row["family"], row["variant"], row["epochs"]].append(row | {"share": f"{share}"})
+        groups[row["family"], row["variant"], row["epochs"]].append(row)
     order = [(family, variant) for family in FAMILIES for variant in FAMILIES[family]]
     ordered = dict(sorted(groups.items(), key=lambda item: order.index(item[0][:2])))
     return f"{_aps(ordered)}\n\n{_all_columns(ordered)}"
-
-
-Groups = dict[tuple[str, str, str], list[dict[str, str]]]
 
 
 def _aps(groups: Groups) -> str:
@@ -72,19 +75,39 @@ def _aps(groups: Groups) -> str:
 
 
 def _all_columns(groups: Groups) -> str:
-    columns = {**{name: name for name in METRICS.values()}, "seconds": "s / iteration", "loss_ms": "loss, ms"}
-    columns["share"] = "loss, % of the iteration"
-    rows = [
-        [family, variant, epochs, str(len(found)), *(_spread(found, name) for name in columns)]
-        for (family, variant, epochs), found in groups.items()
-    ]
-    return markdown(["detector", "loss", "epochs", "seeds", *columns.values()], rows)
+    rows = []
+    for (family, variant, epochs), found in groups.items():
+        scores = [_spread(found, name) for name in METRICS.values()]
+        rows.append(
+            [
+                family,
+                variant,
+                epochs,
+                str(len(found)),
+                *scores,
+                *_times(found, groups.get((family, "baseline", epochs), [])),
+            ]
+        )
+    times = ["s / iteration", "to the baseline's", "loss, ms", "loss, % of the iteration"]
+    return markdown(["detector", "loss", "epochs", "seeds", *METRICS.values(), *times], rows)
 
 
-def _spread(rows: list[dict[str, str]], name: str) -> str:
+def _spread(rows: Rows, name: str) -> str:
     values = [float(row[name]) for row in rows if row[name]]
     if not values:
         return "-"
-    digits = 1 if name in ("loss_ms", "share") else 3
-    mean = f"{np.mean(values):.{digits}f}"
-    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
+    return f"{np.mean(values):.3f}" + (f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "")
+
+
+def _times(rows: Rows, baseline: Rows) -> list[str]:
+    """Medians: seconds, their ratio to the baseline's of the same seed, milliseconds and percent in the losses."""
+    seconds = {row["seed"]: float(row["seconds"]) for row in rows}
+    losses = {row["seed"]: float(row["loss_ms"]) for row in rows}
+    ratios = [seconds[row["seed"]] / float(row["seconds"]) for row in baseline if row["seed"] in seconds]
+    shares = [losses[seed] / seconds[seed] / 10 for seed in seconds]
+    return [
+        f"{median(seconds.values()):.2f}",
+        f"{median(ratios):.2f}" if ratios else "-",
+        f"{median(losses.values()):.1f}",
+        f"{median(shares):.1f}",
+    ]
