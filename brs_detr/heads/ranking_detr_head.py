@@ -39,7 +39,7 @@ class RankingDETRHead(RankingMixin, CoDETRHead):
     """`CoDETRHead` whose classification ranks; L1 and GIoU each balance to the ranking loss of their layer.
 
     All layers are solved in one call of `loss_cls`. Give `loss_bbox` and `loss_iou` the weight 1.
-    balance_boxes: off, L1 and GIoU keep their own weights, as in the released BRS variant of Co-DINO.
+    balance_boxes: off, L1 and GIoU keep their own weights, as in our and the released BRS variant of Co-DINO.
     """
 
     score_weighted = False
