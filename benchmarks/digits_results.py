@@ -78,18 +78,10 @@ def _all_columns(groups: Groups) -> str:
     rows = []
     for (family, variant, epochs), found in groups.items():
         scores = [_spread(found, name) for name in METRICS.values()]
-        rows.append(
-            [
-                family,
-                variant,
-                epochs,
-                str(len(found)),
-                *scores,
-                *_times(found, groups.get((family, "baseline", epochs), [])),
-            ]
-        )
-    times = ["s / iteration", "to the baseline's", "loss, ms", "loss, % of the iteration"]
-    return markdown(["detector", "loss", "epochs", "seeds", *METRICS.values(), *times], rows)
+        times = _times(found, groups.get((family, "baseline", epochs), []))
+        rows.append([family, variant, epochs, str(len(found)), *scores, *times])
+    header = ["s / iteration", "to the baseline's", "loss, ms", "loss, % of the iteration"]
+    return markdown(["detector", "loss", "epochs", "seeds", *METRICS.values(), *header], rows)
 
 
 def _spread(rows: Rows, name: str) -> str:

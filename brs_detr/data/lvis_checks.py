@@ -10,8 +10,10 @@ REMEDY = "run `pip install git+https://github.com/lvis-dataset/lvis-api.git`."
 
 
 def check_lvis() -> None:
-    """Raises:
-    InputError: the package is missing, or is the release that fails with NumPy 1.24 and later when it evaluates.
+    """Look for the package without importing it.
+
+    Raises:
+        InputError: it is missing, or is the release that fails with NumPy 1.24 and later when it evaluates.
     """
     spec = importlib.util.find_spec("lvis")
     if spec is None or spec.origin is None:
