@@ -1,17 +1,25 @@
-"""Ranking-based losses in plain PyTorch: Rank & Sort Loss and AP Loss, exact and near-linear."""
+"""Ranking-based losses in plain PyTorch: Rank & Sort, AP and aLRP Loss, exact and near-linear."""
 
-from .api import MIN_IOU, RankSortLosses, ap_loss, positive_targets, rank_sort_loss
-from .balance import self_balanced, weighted_mean
+from .alrp import AlrpLoss, AlrpLosses, alrp_loss
+from .average_precision import APLoss, ap_loss
 from .checks import NotFiniteError
-from .modules import APLoss, RankSortLoss
+from .interface import RankingLoss, named_terms, self_balanced, weighted_mean
+from .rank_sort import MIN_IOU, RankSortLoss, RankSortLosses, positive_targets, rank_sort_loss
+from .ranking import METHODS
 
 __all__ = [
+    "METHODS",
     "MIN_IOU",
     "APLoss",
+    "AlrpLoss",
+    "AlrpLosses",
     "NotFiniteError",
     "RankSortLoss",
     "RankSortLosses",
+    "RankingLoss",
+    "alrp_loss",
     "ap_loss",
+    "named_terms",
     "positive_targets",
     "rank_sort_loss",
     "self_balanced",

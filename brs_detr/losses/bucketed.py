@@ -2,7 +2,7 @@
 
 Yavuz et al., "Bucketed Ranking-based Losses for Efficient Training of Object Detectors", ECCV 2024:
 O(max(N log N, P^2)). Exact at delta = 0 (Theorem 4.1 there); at delta > 0 the mean stands for logits on
-which H is not linear, so that values and gradients are approximate. `exact.py` cuts where H bends instead.
+which H is not linear, so that values and gradients are approximate. `exact.py` cuts at the break points of H instead.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from .blocks import limits, slices
 from .positives import Positives
-from .step import Step
-from .tiles import pairs_at_a_time, slices
+from .step import SmoothedStep
 
 
 class Buckets:
     """One problem's relevant negatives, sorted and cut at its P positives: bucket b lies above b of them."""
 
-    def __init__(self, logits: Tensor, targets: Tensor, positives: Tensor, reach: Tensor) -> None:
-        relevant = torch.nonzero((targets == 0) & (logits >= reach))[:, 0]
+    def __init__(self, logits: Tensor, targets: Tensor, positives: Tensor, lowest_relevant: Tensor) -> None:
+        relevant = torch.nonzero((targets == 0) & (logits >= lowest_relevant))[:, 0]
         ordered, order = logits[relevant].sort()
         ordered = ordered.double()
         cuts = torch.searchsorted(ordered, positives)
@@ -46,18 +46,19 @@ class Buckets:
 class BucketedNegatives:
     """Sums over the P + 1 buckets that P positives cut the sorted negatives into."""
 
-    def __init__(self, logits: Tensor, targets: Tensor, positives: Positives, step: Step) -> None:
+    def __init__(self, positives: Positives, step: SmoothedStep) -> None:
         self.step, self.positives = step, positives.logits
-        reach = positives.reach(step.delta).to(logits.dtype)
-        self.buckets = [Buckets(*row) for row in zip(logits, targets, positives.logits, reach, strict=True)]
+        self.lowest_relevant = positives.lowest_relevant(step.delta)
 
-    def false_positives(self, logits: Tensor) -> Tensor:
+    def false_positives(self, logits: Tensor, targets: Tensor) -> Tensor:
+        lowest = self.lowest_relevant.to(logits.dtype)
+        self.buckets = [Buckets(*row) for row in zip(logits, targets, self.positives, lowest, strict=True)]
         result = torch.zeros_like(self.positives)
         for row, p, pairs in self._blocks():
             result[row, p] = pairs @ self.buckets[row].sizes
         return result
 
-    def gradient(self, logits: Tensor, coefficients: Tensor) -> Tensor:
+    def gradient(self, logits: Tensor, targets: Tensor, coefficients: Tensor) -> Tensor:
         batch, width = self.positives.shape
         of_bucket = coefficients.new_zeros(batch, width + 1)
         for row, p, pairs in self._blocks():
@@ -71,5 +72,5 @@ class BucketedNegatives:
         """Yields a problem, some positives, and H(mean_b - x_i) of these (positives, buckets)."""
         width = self.positives.shape[1]
         for row, (positives, buckets) in enumerate(zip(self.positives, self.buckets, strict=True)):
-            for p in slices(width, max(1, pairs_at_a_time(positives.device) // (width + 1))):
+            for p in slices(width, max(1, limits(positives.device).pairs_at_a_time // (width + 1))):
                 yield row, p, self.step(buckets.means - positives[p, None])

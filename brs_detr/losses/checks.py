@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-METHODS = ("exact", "bucketed", "pairwise")
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class NotFiniteError(ValueError):
     """Numbers that cannot be ranked, NaN or infinite: training has diverged, or its data are broken."""
 
 
-def check_settings(delta: float, method: str) -> None:
-    """Raises ValueError for an unknown summation method or an impossible delta."""
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; choose one of {', '.join(map(repr, METHODS))}")
-    if delta != 0 and not 1e-30 <= delta <= 1e30:  # float32 could not scale a difference by 1 / (2 delta)
+def check_delta(delta: float) -> None:
+    """Raises ValueError for an impossible delta: float32 could not scale a difference by 1 / (2 delta)."""
+    if delta != 0 and not 1e-30 <= delta <= 1e30:
         raise ValueError(f"delta must be 0 or from 1e-30 to 1e30, got {delta}")
 
 
-def check_pair(logits: object, targets: object, name: str) -> tuple[Tensor, Tensor]:
-    """Returns both. Raises TypeError or ValueError unless targets fit logits in shape and device, and logits
-    are floats."""
-    if not (isinstance(logits, Tensor) and isinstance(targets, Tensor)):
-        kinds = f"{type(logits).__name__} and {type(targets).__name__}"
-        raise TypeError(f"{name}: logits and targets must be tensors, got {kinds}")
+def check_problem(name: str, **tensors: Any) -> None:
+    """Raises TypeError or ValueError unless all are tensors of one shape and device, and `logits` are floats."""
+    every = " and ".join(tensors)
+    if not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        kinds = " and ".join(type(tensor).__name__ for tensor in tensors.values())
+        raise TypeError(f"{name}: {every} must be tensors, got {kinds}")
+    _check_logits_kind(name, tensors["logits"])
+    for label, tensor in tensors.items():
+        if tensor.is_complex():
+            raise TypeError(f"{name}: {label} must be real numbers, got {tensor.dtype}")
+    shapes = [tuple(tensor.shape) for tensor in tensors.values()]
+    if len(set(shapes)) > 1:
+        raise ValueError(f"{name}: {every} must have the same size, got {' and '.join(map(str, shapes))}")
+    devices = [str(tensor.device) for tensor in tensors.values()]
+    if len(set(devices)) > 1:
+        raise ValueError(f"{name}: {every} must be on one device, got {' and '.join(devices)}")
+
+
+def _check_logits_kind(name: str, logits: Tensor) -> None:
+    if torch._C._functorch.is_functorch_wrapped_tensor(logits):
+        raise TypeError(f"{name}: torch.func.vmap and grad do not reach in here: give a (B, N) batch, and use backward")
     if not logits.is_floating_point():
         raise TypeError(f"{name}: logits must be floating point, got {logits.dtype}")
-    if targets.is_complex():
-        raise TypeError(f"{name}: targets must be real numbers, got {targets.dtype}")
-    if logits.shape != targets.shape:
-        raise ValueError(
-            f"{name}: logits and targets must have the same size, got {tuple(logits.shape)} and {tuple(targets.shape)}"
-        )
-    if logits.device != targets.device:
-        raise ValueError(f"{name}: logits and targets must be on one device, got {logits.device} and {targets.device}")
-    return logits, targets
+    if logits.dtype not in DTYPES:
+        raise TypeError(f"{name}: logits must have 16, 32 or 64 bits, got {logits.dtype}")
+    if logits.layout != torch.strided:
+        raise TypeError(f"{name}: logits must be dense, got {logits.layout}: use to_dense()")
 
 
 def check_logits(logits: Tensor, name: str) -> None:
@@ -45,12 +55,20 @@ def check_logits(logits: Tensor, name: str) -> None:
     _complain(logits, ~logits.isfinite(), sentence, NotFiniteError)
 
 
-def check_targets(targets: Tensor, name: str) -> None:
-    """Raises NotFiniteError or ValueError: how many targets (N,) are not finite or above 1, and where they begin."""
+def check_targets(targets: Tensor, name: str, are_ious: bool) -> None:
+    """Raises NotFiniteError or ValueError: how many targets (N,) are not finite, or above 1, and where they begin."""
     sentence = f"{name}: {{}} targets are NaN or infinite (first at index {{}})"
     _complain(targets, ~targets.isfinite(), sentence, NotFiniteError)
     sentence = f"{name}: {{}} targets are above 1 (first at index {{}}: {{}}); a target is a positive's IoU"
-    _complain(targets, targets > 1, sentence, ValueError)
+    _complain(targets, (targets > 1) & are_ious, sentence, ValueError)
+
+
+def check_localisation(errors: Tensor, positive: Tensor, name: str) -> None:
+    """Raises NotFiniteError or ValueError: how many errors (N,) of positives are not finite, or below 0."""
+    sentence = f"{name}: {{}} localisation errors are NaN or infinite (first at index {{}})"
+    _complain(errors, ~errors.isfinite() & positive, sentence, NotFiniteError)
+    sentence = f"{name}: {{}} localisation errors are below 0 (first at index {{}}: {{}})"
+    _complain(errors, (errors < 0) & positive, sentence, ValueError)
 
 
 def _complain(values: Tensor, wrong: Tensor, sentence: str, error: type[ValueError]) -> None:

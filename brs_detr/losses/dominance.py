@@ -1,4 +1,4 @@
-"""Rank and sorting error below P^2: O(P log P), by prefix sums and a wavelet matrix.
+"""Sums over the positives below P^2: O(P log P), by prefix sums and a wavelet matrix.
 
 In the order of logits, H(x_k - x_i) is 0 up to the ramp of i, linear on it and 1 beyond, so that a sum over
 all k is a few differences of prefix sums. The sorting error restricts the sum to the m positives of highest
@@ -10,48 +10,50 @@ lower part.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
 from .positives import Positives
-from .sorting import Sorting, blame
-from .step import EPS, Step, prefix_sum
+from .step import SmoothedStep, prefix_sum
 
 
-def quick_ranks(positives: Positives, step: Step) -> Tensor:
-    """rank+(i), (B, P)."""
-    ramps = Ramps(step.positions(positives.logits), step)
-    return ramps.sums(positives.weights[None])[0].clamp(min=step.at_zero)
+class DominancePositives:
+    """Sums over the positives, in float64."""
 
+    def __init__(self, positives: Positives, step: SmoothedStep) -> None:
+        self.step, self.targets = step, positives.targets
+        self.positions = step.positions(positives.logits)
+        self.ramps = Ramps(self.positions, step)
 
-def quick_sorting(positives: Positives, step: Step, learns: bool) -> Sorting:
-    """Rank, sorting error and, if wanted, its gradient for each positive."""
-    z, y, weights = step.positions(positives.logits), positives.targets, positives.weights
-    ascending, order = y.sort(dim=-1)
-    place = _inverse(order.flip(-1))  # by falling IoU
-    higher = y.shape[1] - torch.searchsorted(ascending, y, right=True)  # how many have a higher IoU than i,
-    as_high = y.shape[1] - torch.searchsorted(ascending, y)  # or one at least as high
+    def over_all(self, values: Tensor) -> Tensor:
+        return self.ramps.sums(values)
 
-    samples = torch.stack([weights, weights * (1 - y)])
-    ramps = Ramps(z, step)
-    rank, badness = ramps.sums(samples)
-    target_rank, target_badness = ramps.sums_within(samples, place, as_high)
-    excess = rank - target_rank
-    rank, target_rank = rank.clamp(min=step.at_zero), target_rank.clamp(min=step.at_zero)
-    error = badness / rank - target_badness / target_rank
-    if not learns:
-        return Sorting(rank, error, torch.zeros_like(error))
+    def over_as_good(self, values: Tensor) -> Tensor:
+        as_good = self.targets.shape[1] - torch.searchsorted(self._ascending[0], self.targets)  # how many they are
+        return self.ramps.sums_within(values, self._place, as_good)
 
-    mirrored = Ramps(-z.flip(-1), step)  # H(x_i - x_k), where i is charged for outranking k
-    charge = (blame(error, excess) * weights)[None]
-    charges = mirrored.sums_within(charge.flip(-1), place.flip(-1), higher.flip(-1))[0].flip(-1)
-    return Sorting(rank, error, charges - error * (excess > EPS))
+    def from_better(self, values: Tensor) -> Tensor:
+        better = self.targets.shape[1] - torch.searchsorted(self._ascending[0], self.targets, right=True)
+        mirrored = Ramps(-self.positions.flip(-1), self.step)  # where i outranks k as k outranks i here
+        return mirrored.sums_within(values.flip(-1), self._place.flip(-1), better.flip(-1)).flip(-1)
+
+    @cached_property
+    def _ascending(self) -> tuple[Tensor, Tensor]:
+        """Targets in ascending order, and that order."""
+        return self.targets.sort(dim=-1)
+
+    @cached_property
+    def _place(self) -> Tensor:
+        """(B, P): the place of each positive in the order of falling targets."""
+        return _inverse(self._ascending[1].flip(-1))
 
 
 class Ramps:
-    """For each i, sums of v_k H(z_k - z_i) at ascending positions z (B, P), which Step defines."""
+    """For each i, sums of v_k H(z_k - z_i) at ascending positions z (B, P), which SmoothedStep defines."""
 
-    def __init__(self, positions: Tensor, step: Step) -> None:
+    def __init__(self, positions: Tensor, step: SmoothedStep) -> None:
         self.positions, self.foot = positions, positions - step.at_zero
         foot, top = (torch.searchsorted(positions, self.foot + height) for height in (0, 1))
         self.ends = torch.stack([foot, top, torch.full_like(foot, positions.shape[1])])

@@ -1,31 +1,35 @@
-"""Finding the bucket of a number: a uniform grid instead of most of a binary search."""
+"""Finding the bucket of a number: a uniform grid instead of most of a binary search, on a CPU and for the kernels.
+
+Rounding is monotone, so that a number in a higher cell than a threshold lies above it: only thresholds in the number's
+own cell are left to compare with.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-CELLS_PER_EDGE = 16  # so fine that few cells hold two thresholds, so coarse that the tables stay in the cache
-MOST_CELLS = 1 << 18
-CROWDED = 1 << 30
-GRID_FROM = 1 << 13  # numbers to look up; for fewer, making the tables does not pay
+from .blocks import CPU, GPU, LOOKUPS, Limits
 
-Finder = Callable[[Tensor], Tensor]
+CROWDED = 1 << 30  # marks a cell that holds more than one threshold
+
+Lookup = Callable[[Tensor], Tensor]
 
 
 class Grid:
     """Counts the thresholds (E,), ascending, that are <= x: exactly what a binary search finds. For a CPU.
 
-    Rounding is monotone, so a number in a higher cell than a threshold lies above it. Within a cell that
-    holds one threshold a comparison settles it; the few numbers in more crowded cells are searched for.
+    Within a cell that holds one threshold a comparison settles it; the few numbers in more crowded cells are
+    searched for.
     """
 
     def __init__(self, thresholds: Tensor) -> None:
-        edges = len(thresholds)
-        self.cells = min(1 << (CELLS_PER_EDGE * edges).bit_length(), MOST_CELLS)
+        number = len(thresholds)
+        self.cells = number_of_cells(number, CPU)
         self.low, width = float(thresholds[0]), float(thresholds[-1]) - float(thresholds[0])
         limits = torch.finfo(thresholds.dtype)
         self.scale = min(max(self.cells / width, limits.tiny), limits.max) if width > 0 else 1.0
@@ -34,7 +38,7 @@ class Grid:
         inside = torch.bincount(cell, minlength=self.cells)
         before = inside.cumsum(0) - inside
         self.above = torch.where(inside > 1, before + 1 + CROWDED, before + 1).int()
-        self.edge = thresholds[before.clamp(max=edges - 1)].where(inside == 1, float("inf"))
+        self.edge = thresholds[before.clamp(max=number - 1)].where(inside == 1, float("inf"))
         rounds = int(inside.max()).bit_length()
         self.strides = [1 << k for k in reversed(range(rounds))]
         self.thresholds = pad(thresholds, (0, 1 << rounds), value=float("inf"))
@@ -67,14 +71,38 @@ def _sign(x: Tensor) -> Tensor:
     return (x.view(torch.int64) >> 63).int()
 
 
-def finder(thresholds: Tensor, length: int) -> Finder:
-    """The quickest way to look up (r, n) numbers among thresholds (r, E), `length` a row in all.
+def bucket_lookup(thresholds: Tensor, length: int) -> Lookup:
+    """The function that looks up (r, n) numbers among thresholds (r, E), `length` a row in all, the quickest way.
 
     It returns (r * n,) int32, counted through the E + 1 buckets of each row.
     """
-    if len(thresholds) == 1 and thresholds.device.type == "cpu" and length >= GRID_FROM:
+    if len(thresholds) == 1 and thresholds.device.type == "cpu" and length >= LOOKUPS:
         grid = Grid(thresholds[0])
         return lambda x: grid(x.view(-1))
-    rows, edges = thresholds.shape
-    first = torch.arange(rows, dtype=torch.int32, device=thresholds.device)[:, None] * (edges + 1)
+    rows, number = thresholds.shape
+    first = torch.arange(rows, dtype=torch.int32, device=thresholds.device)[:, None] * (number + 1)
     return lambda x: torch.searchsorted(thresholds, x, right=True, out_int32=True).add_(first).view(-1)
+
+
+class GridTables(NamedTuple):
+    """The grid over the thresholds of each of B problems, for kernels: x lies in cell (x - low) * scale."""
+
+    before: Tensor  # (B, cells + 1) int32: how many thresholds lie in lower cells
+    low: Tensor  # (B, 1)
+    scale: Tensor  # (B, 1)
+
+
+def grid_tables(thresholds: Tensor) -> GridTables:
+    """Of (B, E) ascending thresholds; within its own cell a kernel searches."""
+    cells = number_of_cells(thresholds.shape[1], GPU)
+    limits = torch.finfo(thresholds.dtype)
+    low, high = thresholds[:, :1].contiguous(), thresholds[:, -1:]
+    scale = (cells / (high.double() - low.double())).clamp(limits.tiny, limits.max).to(thresholds.dtype)
+    cell = ((thresholds - low) * scale).clamp(0, cells - 1).int()
+    numbers = torch.arange(cells + 1, dtype=torch.int32, device=cell.device).expand(len(cell), -1).contiguous()
+    return GridTables(torch.searchsorted(cell, numbers, out_int32=True), low, scale)
+
+
+def number_of_cells(thresholds: int, limits: Limits) -> int:
+    """A power of two above a multiple of the number of thresholds."""
+    return min(1 << (limits.cells_per_break_point * thresholds).bit_length(), limits.most_cells)

@@ -11,11 +11,11 @@ BLOCK = 1024
 
 
 @triton.jit
-def _block(logits, targets, reach, row, N, BLOCK: tl.constexpr):
-    """Places, logits, and which of them are negatives that any positive feels."""
+def _block(logits, targets, lowest_relevant, row, N, BLOCK: tl.constexpr):
+    """Places, logits, and which of them are negatives with H > 0 for any positive."""
     places = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = places < N
-    lowest = tl.load(reach + row)
+    lowest = tl.load(lowest_relevant + row)
     x = tl.load(logits + row * N + places, mask=inside, other=0).to(lowest.dtype)
     target = tl.load(targets + row * N + places, mask=inside, other=1)
     return places, inside, x, inside & (target == 0) & (x >= lowest)
@@ -44,7 +44,7 @@ def _bucket(x, wanted, thresholds, cells, low, scale, row, E, CELLS: tl.constexp
 def histogram(
     logits,  # (B, N)
     targets,  # (B, N)
-    reach,  # (B,)
+    lowest_relevant,  # (B,)
     thresholds,  # (B, E)
     origin,  # (B, E + 1)
     cells,  # (B, CELLS + 1) int32
@@ -62,7 +62,7 @@ def histogram(
 ):
     """Number of negatives in each bucket, and the sum of their offsets from its threshold."""
     row = tl.program_id(1).to(tl.int64)
-    _, _, x, relevant = _block(logits, targets, reach, row, N, BLOCK)
+    _, _, x, relevant = _block(logits, targets, lowest_relevant, row, N, BLOCK)
     bucket = _bucket(x, relevant, thresholds, cells, low, scale, row, E, CELLS)
     offset = (x - tl.load(origin + row * (E + 1) + bucket, mask=relevant, other=0)) * per_width
     offset = tl.minimum(tl.maximum(offset, 0), 1) * units  # outside [0, 1] only where no ramp is
@@ -75,7 +75,7 @@ def histogram(
 def gradient(
     logits,  # (B, N)
     targets,  # (B, N)
-    reach,  # (B,)
+    lowest_relevant,  # (B,)
     thresholds,  # (B, E)
     origin,  # (B, E + 1)
     cells,  # (B, CELLS + 1) int32
@@ -91,7 +91,7 @@ def gradient(
 ):
     """value + slope * offset of the bucket of each relevant negative, 0 for every other sample."""
     row = tl.program_id(1).to(tl.int64)
-    places, inside, x, relevant = _block(logits, targets, reach, row, N, BLOCK)
+    places, inside, x, relevant = _block(logits, targets, lowest_relevant, row, N, BLOCK)
     bucket = row * (E + 1) + _bucket(x, relevant, thresholds, cells, low, scale, row, E, CELLS)
     offset = x - tl.load(origin + bucket, mask=relevant, other=0)
     g = tl.load(value + bucket, mask=relevant, other=0) + offset * tl.load(slope + bucket, mask=relevant, other=0)

@@ -1,7 +1,7 @@
-"""The definition, evaluated over all pairs of a positive and a negative: the reference.
+"""All pairs: the definition itself, and the reference.
 
 This is how Rank & Sort Loss sums (Oksuz et al., "Rank & Sort Loss for Object Detection and Instance
-Segmentation", ICCV 2021): O(P N) time, here in blocks of bounded memory.
+Segmentation", ICCV 2021): O(P (N + P)) time, here in blocks of bounded memory.
 """
 
 from __future__ import annotations
@@ -12,17 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .blocks import Tile, limits, negatives_of_tile, slices, tiles
 from .positives import Positives
-from .relevance import negatives
-from .step import Step
-from .tiles import Tile, pairs_at_a_time, slices, tiles
-
-FEW = {"cpu": 400_000, "cuda": 1 << 24}  # pairs; measured on a CPU, estimated for CUDA
-FEW_POSITIVES = {"cpu": 6}  # so few that one pass over the negatives for each is quicker than any table
+from .step import SmoothedStep
 
 
 class Block(NamedTuple):
-    """Some pairs, and where they belong."""
+    """Some pairs of a positive and a negative, and where they belong."""
 
     tile: Tile
     places: Tensor | None  # of the negatives in the flattened tile; None for all of it
@@ -31,23 +27,25 @@ class Block(NamedTuple):
 
 
 class PairwiseNegatives:
-    """Sums over the pairs themselves, in the precision of the logits (at least float32)."""
+    """Sums over the negatives, in the precision of the logits (at least float32).
 
-    def __init__(self, logits: Tensor, targets: Tensor, positives: Positives, step: Step) -> None:
-        self.step, self.dtype = step, torch.promote_types(logits.dtype, torch.float32)
-        self.positives, self.targets = positives.logits.to(self.dtype), targets
-        self.reach = positives.reach(step.delta).to(self.dtype)
-        self.may_wait = not few_pairs(logits, positives)
+    may_synchronise: whether the host may ask a GPU how many negatives are relevant, to leave out the rest.
+    """
 
-    def false_positives(self, logits: Tensor) -> Tensor:
+    def __init__(self, positives: Positives, step: SmoothedStep, dtype: torch.dtype, may_synchronise: bool) -> None:
+        self.step, self.dtype, self.may_synchronise = step, torch.promote_types(dtype, torch.float32), may_synchronise
+        self.positives = positives.logits.to(self.dtype)
+        self.lowest_relevant = positives.lowest_relevant(step.delta).to(self.dtype)
+
+    def false_positives(self, logits: Tensor, targets: Tensor) -> Tensor:
         result = torch.zeros_like(self.positives, dtype=torch.float64)
-        for tile, _, p, pairs in self._blocks(logits):
+        for tile, _, p, pairs in self._blocks(logits, targets):
             result[tile.rows, p] += pairs.sum(-1)
         return result
 
-    def gradient(self, logits: Tensor, coefficients: Tensor) -> Tensor:
+    def gradient(self, logits: Tensor, targets: Tensor, coefficients: Tensor) -> Tensor:
         result = torch.zeros_like(logits, dtype=self.dtype)
-        for tile, places, p, pairs in self._blocks(logits):
+        for tile, places, p, pairs in self._blocks(logits, targets):
             g = (coefficients[tile.rows, None, p].to(self.dtype) @ pairs)[:, 0]
             if places is None:
                 result[tile] += g
@@ -55,17 +53,51 @@ class PairwiseNegatives:
                 result[tile].view(-1).index_add_(0, places, g.view(-1))
         return result
 
-    def _blocks(self, logits: Tensor) -> Iterator[Block]:
-        size = pairs_at_a_time(logits.device)
+    def _blocks(self, logits: Tensor, targets: Tensor) -> Iterator[Block]:
+        size = limits(logits.device).pairs_at_a_time
         for tile in tiles(logits):
             x = logits[tile].to(self.dtype)
-            x, places = negatives(x, self.targets[tile], self.reach[tile.rows], self.may_wait)
+            x, places = negatives_of_tile(x, targets[tile], self.lowest_relevant[tile.rows], self.may_synchronise)
             for p in slices(self.positives.shape[1], max(1, size // max(1, x.nelement()))):
                 yield Block(tile, places, p, self.step(x[:, None, :] - self.positives[tile.rows, p, None]))
 
 
-def few_pairs(logits: Tensor, positives: Positives) -> bool:
-    """Are there so few pairs, or so few positives, that it is quickest to take all pairs?"""
-    device, width = logits.device.type, positives.logits.shape[1]
-    pairs = positives.logits.nelement() * logits.shape[1]
-    return width <= FEW_POSITIVES.get(device, 0) or pairs <= FEW.get(device, FEW["cuda"])
+class PairwisePositives:
+    """Sums over the positives, in float64.
+
+    keep: hold all pairs, as there are few, instead of making them again for every sum.
+    """
+
+    def __init__(self, positives: Positives, step: SmoothedStep, keep: bool) -> None:
+        self.logits, self.targets, self.step = positives.logits, positives.targets, step
+        self.kept = list(self._blocks()) if keep else None
+
+    def over_all(self, values: Tensor) -> Tensor:
+        return torch.cat([_sums(pairs, values) for _, pairs in self._pairs()], dim=-1)
+
+    def over_as_good(self, values: Tensor) -> Tensor:
+        y = self.targets
+        sums = [_sums(pairs * (y[:, None, :] >= y[:, i, None]), values) for i, pairs in self._pairs()]
+        return torch.cat(sums, dim=-1)
+
+    def from_better(self, values: Tensor) -> Tensor:
+        y, result = self.targets, torch.zeros_like(values)
+        for k, pairs in self._pairs():  # H(x_i - x_k), (B, k, i)
+            outranked = pairs * (y[:, None, :] < y[:, k, None])
+            result += (values[:, :, None, k] @ outranked)[:, :, 0]
+        return result
+
+    def _pairs(self) -> Iterator[tuple[slice, Tensor]]:
+        return iter(self.kept) if self.kept is not None else self._blocks()
+
+    def _blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yields some positives i and H(x_k - x_i) for all k, (B, i, k)."""
+        batch, width = self.logits.shape
+        size = limits(self.logits.device).pairs_at_a_time
+        for i in slices(width, max(1, size // max(batch * width, 1))):
+            yield i, self.step(self.logits[:, None, :] - self.logits[:, i, None])
+
+
+def _sums(pairs: Tensor, values: Tensor) -> Tensor:
+    """sum_k v_k H_ik of pairs (B, i, k) and values (V, B, k), (V, B, i)."""
+    return (pairs @ values[..., None])[..., 0]

@@ -2,59 +2,79 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .batch import Batch
-from .checks import check_logits, check_targets
-from .tiles import Tile, tiles
+from .blocks import Tile, tiles
+from .checks import check_localisation, check_logits, check_targets
+from .problems import Batch
+
+INFINITY = float("inf")
 
 
 class Positives(NamedTuple):
-    """The positives of B problems, sorted by logit and padded at the end to the largest number P >= 1 of
-    them.
+    """The positives of B problems, sorted by logit and padded at the end to the largest number P >= 1 of them.
 
     A padding repeats the highest logit and weighs 0, so that every weighted sum may run over all P.
     """
 
     logits: Tensor  # (B, P) float64, ascending
     targets: Tensor  # (B, P) float64
+    localisation: Tensor | None  # (B, P) float64
     weights: Tensor  # (B, P) float64: 1, or 0 for a padding
     number: Tensor  # (B, 1) float64, at least 1
     slots: Tensor  # (M,) places in the flattened (B, P) that are no padding
     source: Tensor  # (M,) their places in the flattened (B, N)
 
-    def reach(self, delta: float) -> Tensor:
-        """(B, 1): the lowest logit that any positive can feel, infinite where there is no positive."""
-        return (self.logits[:, :1] - delta).where(self.weights[:, :1] > 0, float("inf"))
+    def lowest_relevant(self, delta: float) -> Tensor:
+        """(B, 1): the lowest logit with H(x - x_i) > 0 for any positive i, infinite where there is no positive."""
+        return (self.logits[:, :1] - delta).where(self.weights[:, :1] > 0, INFINITY)
 
     def mean(self, values: Tensor) -> Tensor:
         """(B, P) -> (B,): mean over the positives of each problem, 0 where there are none."""
         return (values * self.weights / self.number).sum(-1)
 
 
-class Survey:
+class BatchScan:
     """One pass over a batch that checks it and counts its positives; the host reads `statistics` once."""
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
         self.logits, self.targets = batch.logits.detach(), batch.targets
         self.tiles = list(tiles(self.logits))
+        self.numbers: list[int] = []  # of positives in each row, once the statistics have been read
         self.masks = [self.targets[tile] > 0 for tile in self.tiles]
-        found = [_statistics(self.logits[t], self.targets[t], m) for t, m in zip(self.tiles, self.masks, strict=True)]
-        self.statistics = torch.cat([self.logits.new_zeros(0, 5, dtype=torch.float64), *found])
+        found = [self._statistics(tile, mask) for tile, mask in zip(self.tiles, self.masks, strict=True)]
+        self.statistics = torch.cat([self.logits.new_zeros(0, 7, dtype=torch.float64), *found])
 
-    def positives(self, statistics: list[list[float]]) -> Positives:
+    def _statistics(self, tile: Tile, positive: Tensor) -> Tensor:
+        """(rows, 7): lowest and highest logit, target and localisation error of a positive (NaN if any is), and the
+        number of positives."""
+        columns = [self.logits[tile], self.targets[tile]]
+        if self.batch.localisation is not None:
+            columns.append(self.batch.localisation.detach()[tile].where(positive, 0))
+        if len(positive) == 1:  # reducing everything is much quicker than reducing a dimension
+            extremes = [torch.stack(torch.aminmax(values))[None] for values in columns]
+            number = torch.count_nonzero(positive).view(1, 1)
+        else:
+            extremes = [torch.stack([values.amin(-1), values.amax(-1)], dim=-1) for values in columns]
+            number = positive.sum(-1, keepdim=True)
+        nothing = [] if len(columns) == 3 else [number.new_zeros(len(number), 2)]
+        return torch.cat([values.double() for values in (*extremes, *nothing, number)], dim=-1)
+
+    def positives(self, statistics: list[list[float]], targets_are_ious: bool) -> Positives:
         """The positives, given the statistics as numbers; does not synchronise again.
 
-        Raises ValueError, naming the problem, if its logits or targets cannot be ranked.
+        Raises ValueError, naming the problem, if its logits, targets or localisation errors cannot be ranked.
         """
         number, source, lines = [0] * len(self.logits), [], iter(statistics)
+        self.numbers = number
         for tile, mask in zip(self.tiles, self.masks, strict=True):
             rows = range(tile.rows.start, tile.rows.stop)
-            inside = [self._checked(row, *next(lines)) for row in rows]
+            inside = [self._checked(row, next(lines), targets_are_ious) for row in rows]
             for row, more in zip(rows, inside, strict=True):
                 number[row] += more
             if sum(inside):
@@ -62,13 +82,16 @@ class Survey:
         places = torch.cat([self.targets.new_zeros(0, dtype=torch.long), *source])
         return self._sorted(places, width=max([1, *number]))
 
-    def _checked(self, row: int, low: float, high: float, worst: float, best: float, number: float) -> int:
-        if not (low > -float("inf") and high < float("inf")):
-            logits, _, name = self.batch.problem(row)
-            check_logits(logits, name)
-        if not (worst > -float("inf") and best <= 1):
-            _, targets, name = self.batch.problem(row)
-            check_targets(targets, name)
+    def _checked(self, row: int, statistics: list[float], targets_are_ious: bool) -> int:
+        """The number of positives, unless a comparison fails, as every comparison with NaN does."""
+        lowest, highest, least, most, least_error, most_error, number = statistics
+        batch, name = self.batch, self.batch.names[row]
+        if not (lowest > -INFINITY and highest < INFINITY):
+            check_logits(batch.row(batch.logits, row), name)
+        if not (least > -INFINITY and most < INFINITY and (most <= 1 or not targets_are_ious)):
+            check_targets(batch.row(batch.targets, row), name, targets_are_ious)
+        if batch.localisation is not None and not (least_error >= 0 and most_error < INFINITY):
+            check_localisation(batch.row(batch.localisation, row), batch.row(batch.targets, row) > 0, name)
         return int(number)
 
     def _places(self, tile: Tile, mask: Tensor, number: int) -> Tensor:
@@ -86,12 +109,17 @@ class Survey:
         def padded(values: Tensor, filling: float) -> Tensor:
             return values.new_full((batch, width), filling).index_put_((row, column), values)
 
+        def ordered(values: Tensor, filling: float) -> Tensor:
+            return padded(values.detach().reshape(-1)[source].double(), filling).gather(-1, order)
+
         real = torch.arange(width, device=row.device) < number[:, None]
-        logits, order = padded(self.logits.view(-1)[source].double(), float("inf")).sort(dim=-1)
+        logits, order = padded(self.logits.view(-1)[source].double(), INFINITY).sort(dim=-1)
         slots = _nonzero(real.view(-1), len(row))[:, 0]
+        localisation = self.batch.localisation
         return Positives(
             logits=_repeat_highest(logits, real),
-            targets=padded(self.targets.view(-1)[source].double(), 1.0).gather(-1, order),
+            targets=ordered(self.targets, 1.0),
+            localisation=None if localisation is None else ordered(localisation, 0.0),
             weights=real.double(),
             number=number[:, None].clamp(min=1).double(),
             slots=slots,
@@ -99,18 +127,23 @@ class Survey:
         )
 
 
-def _statistics(logits: Tensor, targets: Tensor, positive: Tensor) -> Tensor:
-    """(rows, 5): lowest and highest logit, lowest and highest target (NaN if any is), number of positives."""
-    if len(logits) == 1:  # reducing everything is much quicker than reducing a dimension
-        number = torch.count_nonzero(positive).double()
-        return torch.stack([*torch.aminmax(logits), *torch.aminmax(targets), number])[None]
-    extremes = [logits.amin(-1), logits.amax(-1), targets.amin(-1), targets.amax(-1)]
-    return torch.stack([*extremes, positive.sum(-1).double()], dim=-1)
+def warn_of_rows(name: str, numbers: list[int]) -> None:
+    """Logits (queries, classes) of a DETR would be taken for a problem each query: tell whoever meant one problem.
+
+    numbers: of positives in each row of logits (B, N).
+    """
+    empty = sum(number == 0 for number in numbers)
+    if 2 * empty > len(numbers) and len(numbers) > 1:
+        warnings.warn(
+            f"{name}: logits (B, N) are B ranking problems, and {empty} of these {len(numbers)} have no positive. If "
+            "all samples and classes are to be ranked together, flatten logits and targets first.",
+            stacklevel=4,
+        )
 
 
 def _repeat_highest(ascending: Tensor, real: Tensor) -> Tensor:
     """Fills the padding at the end of each row with the row's last real value, or 0 if it has none."""
-    highest = ascending.where(real, -float("inf")).amax(-1, keepdim=True)
+    highest = ascending.where(real, -INFINITY).amax(-1, keepdim=True)
     return ascending.where(real, highest.where(real[:, :1], 0.0))
 
 

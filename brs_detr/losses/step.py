@@ -1,4 +1,4 @@
-"""The relaxed step that decides how much one sample outranks another."""
+"""The smoothed step function H, which says how much one sample outranks another, and prefix sums."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EPS = 1e-10  # sums of H at or below this count as zero, as in the published cod
 
 
 @dataclass(frozen=True)
-class Step:
+class SmoothedStep:
     """H(z) = clip(z / (2 delta) + 1/2, 0, 1) for delta > 0, and H(z) = [z >= 0] for delta = 0.
 
     For sums over sorted positives both are one formula, H = clip(u + at_zero, 0, 1), where u is a difference
@@ -62,10 +62,10 @@ def prefix_sum(values: Tensor, exclusive: bool = False) -> Tensor:
 
 def sum_by_doubling(values: Tensor) -> Tensor:
     """Cumulative sum over the last dimension in log2(P) additions of shifted copies."""
-    reach = 1
-    while reach < values.shape[-1]:
-        values = torch.cat([values[..., :reach], values[..., reach:] + values[..., :-reach]], dim=-1)
-        reach *= 2
+    shift = 1
+    while shift < values.shape[-1]:
+        values = torch.cat([values[..., :shift], values[..., shift:] + values[..., :-shift]], dim=-1)
+        shift *= 2
     return values
 
 

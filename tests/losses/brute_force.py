@@ -60,3 +60,25 @@ def average_precision(logits, targets, delta, interpolated=True):
             gradient[negative] += (1 - best) * above / false_positives
     count = max(len(positive), 1)
     return loss / count, gradient / count
+
+
+def alrp(logits, targets, localisation, delta):
+    """Returns both losses, the gradient of the first in the logits, and of the second in the errors, all (N,)."""
+    x, y, e = (np.asarray(v, dtype=np.float64) for v in (logits, targets, localisation))
+    positive, negative = np.flatnonzero(y > 0), np.flatnonzero(y == 0)
+    classification, localised, of_logits, of_errors = 0.0, 0.0, np.zeros_like(x), np.zeros_like(x)
+    for i in positive:
+        others = positive[positive != i]
+        among, above = step(x[others] - x[i], delta), step(x[negative] - x[i], delta)
+        false_positives = above.sum()
+        rank = 1 + among.sum() + false_positives
+        classification += false_positives / rank
+        if false_positives > EPS:
+            share = (false_positives + (among * e[others]).sum()) / rank
+            of_logits[i] -= share
+            of_logits[negative] += share * above / false_positives
+        at_or_above = positive[x[positive] >= x[i]]
+        localised += e[at_or_above].sum() / rank
+        of_errors[at_or_above] += 1 / rank
+    count = max(len(positive), 1)
+    return classification / count, localised / count, of_logits / count, of_errors / count

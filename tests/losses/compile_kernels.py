@@ -12,7 +12,7 @@ from triton.compiler import ASTSource
 from brs_detr.losses import kernels
 
 ARCHITECTURES = (80, 90)  # Ampere, Hopper
-TABLES = {"reach", "thresholds", "origin", "low", "scale", "value", "slope"}
+TABLES = {"lowest_relevant", "thresholds", "origin", "low", "scale", "value", "slope"}
 TYPES = {
     "cells": "*i32",
     "counts": "*i32",

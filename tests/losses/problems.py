@@ -10,7 +10,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from brs_detr.losses import ap_loss, function, grid, rank_sort_loss, relevance, tiles
+from brs_detr.losses import alrp_loss, ap_loss, blocks, grid, rank_sort_loss, ranking
 
 LOGITS = {
     "normal": lambda rng, n: rng.normal(size=n) * 2,
@@ -81,6 +81,20 @@ def average_precision(logits: Tensor, targets: Tensor, **settings) -> tuple[np.n
     return loss.detach().double().numpy(), torch.autograd.grad(loss, x)[0].double().numpy()
 
 
+def alrp(logits: Tensor, targets: Tensor, localisation: Tensor, **settings) -> tuple[np.ndarray, ...]:
+    """Classification, localisation, the gradient of the first in the logits, of the second in the box errors."""
+    x, e = (v.detach().clone().requires_grad_() for v in (logits, localisation))
+    losses = alrp_loss(x, targets, e, **settings)
+    of_logits = torch.autograd.grad(losses.classification, x, retain_graph=True)[0]
+    of_errors = torch.autograd.grad(losses.localisation, e)[0]
+    return tuple(v.detach().double().numpy() for v in (*losses, of_logits, of_errors))
+
+
+def box_errors(targets: Tensor) -> Tensor:
+    """A box error for every sample, of which only those of positives may matter."""
+    return torch.where(targets > 0, 1 - targets / 2, float("nan"))
+
+
 def assert_agree(ours: tuple, expected: tuple, tolerance: float = 1e-5) -> None:
     """Values to the tolerance itself, gradients to the tolerance times the largest entry."""
     for a, b in zip(ours, expected, strict=True):
@@ -94,11 +108,10 @@ def as_if_large() -> Iterator[None]:
     sums."""
     with ExitStack() as stack:
         for module, name, value in [
-            (function, "few_positives", lambda *_: False),
-            (function, "few_pairs", lambda *_: False),
-            (grid, "GRID_FROM", 0),
-            (tiles, "CPU_TILE", 32),
-            (relevance, "SAMPLE", 3),
+            (blocks, "CPU", blocks.CPU._replace(few_pairs=-1, few_positives=0, few_positive_pairs=-1, tile=32)),
+            (blocks, "GPU", blocks.GPU._replace(few_pairs=-1, few_positives=0, few_positive_pairs=-1)),
+            (grid, "LOOKUPS", 0),
+            (blocks, "SAMPLED_EVERY", 3),
         ]:
             stack.enter_context(mock.patch.object(module, name, value))
         yield
@@ -107,5 +120,5 @@ def as_if_large() -> Iterator[None]:
 @contextmanager
 def as_if_large_on_a_gpu() -> Iterator[None]:
     """Small problems go through the Triton kernels: in Triton's interpreter where there is no GPU."""
-    with as_if_large(), mock.patch.object(function, "supported", return_value=True):
+    with as_if_large(), mock.patch.object(ranking, "supported", return_value=True):
         yield

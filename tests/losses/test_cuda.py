@@ -1,37 +1,39 @@
 """CUDA, even where there is none: tensors without data take the same way through the code, and whatever
 would have to wait for the device raises."""
 
+from collections.abc import Callable
+from inspect import signature
 from unittest import mock
 
 import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from brs_detr.losses import ap_loss, function, rank_sort_loss, step
+from brs_detr.losses import alrp_loss, ap_loss, named_terms, rank_sort_loss, ranking, step
+from brs_detr.losses.problems import FIELDS
 
 from .problems import as_if_large
 
 
-def losses_on_fake_cuda(batch: int, loss=rank_sort_loss) -> tuple[list[int], tuple[torch.Tensor | None, ...]]:
-    """The reads by the host, and the gradient."""
+def losses_on_fake_cuda(batch: int, loss: Callable) -> tuple[list[int], tuple[torch.Tensor | None, ...]]:
+    """The reads by the host, and the gradients of logits and localisation errors."""
     reads = []
 
     def read(statistics: list[torch.Tensor]) -> list[list[float]]:
         reads.append(len(statistics))
-        return [[-1.0, 1.0, 0.0, 1.0, 5.0] for found in statistics for _ in found]
+        return [[-1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 5.0] for found in statistics for _ in found]
 
-    with FakeTensorMode(), mock.patch.object(function, "_read", read):
-        logits = torch.empty(batch, 1000, device="cuda", requires_grad=True)
-        first = loss(logits, torch.empty(batch, 1000, device="cuda"))[0]
-        node = (first if isinstance(first, torch.Tensor) else first.ranking).grad_fn.next_functions[0][0]
-        of_losses = torch.ones(2, batch, device="cuda")
-        return reads, function.RankingFunction.backward(node, *of_losses)
+    with FakeTensorMode(), mock.patch.object(ranking, "_read", read):
+        logits, *others = (torch.empty(batch, 1000, device="cuda") for _ in signature(loss).parameters if _ in FIELDS)
+        terms = named_terms(loss(logits.requires_grad_(), *others)[0])
+        node = next(iter(terms.values())).grad_fn.next_functions[0][0]
+        return reads, ranking.RankingFunction.backward(node, *torch.ones(len(terms), batch, device="cuda"))
 
 
-@pytest.mark.parametrize("loss", [rank_sort_loss, ap_loss])
+@pytest.mark.parametrize("loss", [rank_sort_loss, ap_loss, alrp_loss])
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("large", [False, True])
-def test_the_host_reads_once(batch: int, large: bool, loss) -> None:
+def test_the_host_reads_once(batch: int, large: bool, loss: Callable) -> None:
     if large:
         with as_if_large():
             reads, gradients = losses_on_fake_cuda(batch, loss)

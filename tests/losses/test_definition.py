@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from brs_detr.losses import rank_sort_loss
 
 from . import brute_force
-from .problems import Case, as_if_large, assert_agree, average_precision, cases, make, rank_sort
+from .problems import Case, alrp, as_if_large, assert_agree, average_precision, box_errors, cases, make, rank_sort
 
 compare = settings(settings.get_profile("definition"))
 
@@ -40,6 +40,17 @@ def test_ap_is_the_definition(case: Case) -> None:
 
 
 @compare
+@given(case=cases())
+def test_alrp_is_the_definition(case: Case) -> None:
+    errors = box_errors(case.targets)
+    expected = brute_force.alrp(case.logits, case.targets, errors, case.delta)
+    for method in ("exact", "pairwise"):
+        assert_agree(alrp(case.logits, case.targets, errors, delta=case.delta, method=method), expected)
+    with as_if_large():
+        assert_agree(alrp(case.logits, case.targets, errors, delta=case.delta), expected)
+
+
+@compare
 @given(problems=st.lists(cases(), max_size=5))
 def test_several_problems_are_the_definition(problems: list[Case]) -> None:
     delta = problems[0].delta if problems else 0.5
@@ -65,8 +76,11 @@ def test_bucketed_is_exact_without_a_ramp(case: Case) -> None:
 def test_larger_problems(method: str, delta: float) -> None:
     logits, targets = make(1, 300, 20_000, 50, "normal", "random")
     expected = brute_force.rank_sort(logits, targets, delta)
-    exact = method != "bucketed" or delta == 0
-    assert_agree(rank_sort(logits, targets, delta=delta, method=method), expected, 1e-5 if exact else 0.1)
+    tolerance = 0.1 if method == "bucketed" and delta > 0 else 1e-5
+    assert_agree(rank_sort(logits, targets, delta=delta, method=method), expected, tolerance)
+    errors = box_errors(targets)
+    expected = brute_force.alrp(logits, targets, errors, delta)
+    assert_agree(alrp(logits, targets, errors, delta=delta, method=method), expected, tolerance)
 
 
 def test_buckets_are_approximate_with_a_ramp() -> None:
@@ -95,12 +109,16 @@ def test_error_budget(positives: int, negatives: int, delta: float) -> None:
         assert np.abs(fast - exact).max() <= np.abs(slow - exact).max() + 3e-7 * scale
 
 
+@pytest.mark.parametrize("delta", [0.1, 0.3, 0.5, 1 / 3])
 @pytest.mark.parametrize("method", ["exact", "pairwise"])
-def test_double_precision_is_kept(method: str) -> None:
+def test_double_precision_is_kept(method: str, delta: float) -> None:
+    """Also where delta is no float32."""
     logits, targets = make(4, 40, 3000, 5, "normal", "random")
     logits, targets = logits.double() + 1e-9 * torch.arange(len(logits)), targets.double()
-    expected = brute_force.rank_sort(logits, targets, 0.5)
-    assert_agree(rank_sort(logits, targets, delta=0.5, method=method), expected, 1e-12)
+    expected = brute_force.rank_sort(logits, targets, delta)
+    assert_agree(rank_sort(logits, targets, delta=delta, method=method), expected, 1e-12)
+    with as_if_large():
+        assert_agree(rank_sort(logits, targets, delta=delta, method=method), expected, 1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brs_detr.losses import rank_sort_loss
-from brs_detr.losses.edges import Edges
-from brs_detr.losses.fused import Cells, cell_grid
-from brs_detr.losses.step import Step
+from brs_detr.losses.exact import BreakPoints
+from brs_detr.losses.grid import GridTables, grid_tables
+from brs_detr.losses.step import SmoothedStep
 
 from . import brute_force
 from .problems import Case, as_if_large, as_if_large_on_a_gpu, assert_agree, average_precision, cases, make, rank_sort
@@ -74,20 +74,20 @@ def test_the_order_of_the_negatives_changes_no_bit() -> None:
     assert np.array_equal(gradient[order.numpy()], gradient_shuffled)
 
 
-def find_by_cells(cells: Cells, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def find_in_grid(grid: GridTables, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """What the kernel searches: from how many thresholds lie in lower cells, to as many as lie up to its own."""
-    last = cells.before.shape[1] - 2
-    cell = ((x - cells.low) * cells.scale).clamp(0, last).long()
-    return cells.before.gather(1, cell), cells.before.gather(1, cell + 1)
+    last = grid.before.shape[1] - 2
+    cell = ((x - grid.low) * grid.scale).clamp(0, last).long()
+    return grid.before.gather(1, cell), grid.before.gather(1, cell + 1)
 
 
 @pytest.mark.parametrize("spread", [1e-30, 1e-3, 1.0, 1e30])
 def test_a_cell_bounds_the_bucket(spread: float) -> None:
     generator = torch.Generator().manual_seed(0)
     positives = (torch.randn(2, 50, generator=generator).double() * spread).sort().values
-    thresholds = Edges(positives, Step(0.5), torch.float32).thresholds
+    thresholds = BreakPoints(positives, SmoothedStep(0.5), torch.float32).thresholds
     x = torch.cat([torch.randn(2, 500, generator=generator) * spread * 2, thresholds], dim=1)
-    low, high = find_by_cells(cell_grid(thresholds), x)
+    low, high = find_in_grid(grid_tables(thresholds), x)
     bucket = torch.searchsorted(thresholds, x, right=True)
     assert (low <= bucket).all()
     assert (bucket <= high).all()

@@ -1,6 +1,7 @@
 """One problem, a batch, a list; each output's own gradient; dtypes; bad input."""
 
 import re
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -8,7 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from brs_detr.losses import MIN_IOU, APLoss, RankSortLoss, ap_loss, positive_targets, rank_sort_loss
+from brs_detr.losses import (
+    MIN_IOU,
+    AlrpLoss,
+    APLoss,
+    RankSortLoss,
+    alrp_loss,
+    ap_loss,
+    named_terms,
+    positive_targets,
+    rank_sort_loss,
+)
 
 from .problems import make
 
@@ -210,6 +221,98 @@ def test_a_positive_without_overlap_stays_positive() -> None:
     assert gradient(ranking, logits)[0] < 0
 
 
+def alrp_problem(seed: int = 0, positives: int = 20) -> tuple[Tensor, Tensor, Tensor]:
+    logits, targets = problem(seed, positives)
+    return logits, targets, torch.rand(len(logits), generator=torch.Generator().manual_seed(seed)).requires_grad_()
+
+
+def test_alrp_in_every_form_of_a_call() -> None:
+    problems = [alrp_problem(seed, positives) for seed, positives in enumerate([20, 0, 3])]
+    alone = [alrp_loss(*each) for each in problems]
+    length = min(len(logits) for logits, _, _ in problems)
+    batch = [torch.stack([each[k][:length] for each in problems]) for k in range(3)]
+    for ours, each in zip(alrp_loss(*batch), problems, strict=True):
+        torch.testing.assert_close(ours, alrp_loss(*(values[:length] for values in each)))
+    for ours, expected, (logits, _, errors) in zip(alrp_loss(problems), alone, problems, strict=True):
+        torch.testing.assert_close(ours, expected)
+        total, reference = ours.classification + 2 * ours.localisation, expected.classification
+        torch.testing.assert_close(gradient(total, logits), gradient(reference, logits))
+        torch.testing.assert_close(gradient(total, errors), 2 * gradient(expected.localisation, errors))
+    assert alone[1].classification == alone[1].localisation == 0
+
+
+def test_alrp_of_perfect_boxes_is_not_interpolated_ap() -> None:
+    logits, targets, errors = alrp_problem()
+    ours = alrp_loss(logits, targets, torch.zeros_like(errors))
+    expected = ap_loss(logits, targets, interpolated=False)
+    torch.testing.assert_close(ours.classification, expected)
+    torch.testing.assert_close(gradient(ours.classification, logits), gradient(expected, logits))
+    assert ours.localisation == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_alrp_keeps_the_dtype_of_the_box_errors(dtype: torch.dtype) -> None:
+    logits, targets, errors = alrp_problem()
+    errors = errors.detach().to(dtype).requires_grad_()
+    assert gradient(alrp_loss(logits, targets, errors).localisation, errors).dtype == dtype
+
+
+def test_modules_have_one_interface() -> None:
+    logits, targets, errors = alrp_problem()
+    for loss, names in [
+        (RankSortLoss(), ["ranking", "sorting"]),
+        (APLoss(), ["ranking"]),
+        (AlrpLoss(loss_weight=2.0), ["classification", "localisation"]),
+    ]:
+        inputs = (logits, targets, errors) if loss.needs_localisation else (logits, targets)
+        terms = named_terms(loss(*inputs))
+        assert list(terms) == names
+        assert named_terms(loss([inputs])[0]) == terms
+        balance = loss.balance(terms)
+        assert balance is None if isinstance(loss, APLoss) else balance == sum(terms.values())
+        other = loss.with_settings(method="pairwise", delta=0.25)
+        assert (other.method, other.delta, other.loss_weight) == ("pairwise", 0.25, loss.loss_weight)
+        assert loss.method == "exact"
+        with pytest.raises(TypeError, match="has no setting speed"):
+            loss.with_settings(speed=1)
+        with pytest.raises(ValueError, match="unknown method 'fast'"):
+            loss.with_settings(method="fast")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("length", [324, 60_000])
+def test_input_changed_before_the_backward_pass_is_noticed(method: str, length: int) -> None:
+    logits, targets = problem(negatives=length)
+    ranking, sorting = rank_sort_loss(logits * 1, targets, method=method)
+    targets[targets == 0] = -1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        (ranking + sorting).backward()
+
+
+def test_rows_of_queries_are_taken_for_problems_with_a_warning() -> None:
+    """Logits (queries, classes) of a DETR: 300 problems, most of them without a positive."""
+    logits, targets = torch.randn(300, 80), torch.zeros(300, 80)
+    targets[:7, 3] = 0.6
+    with pytest.warns(UserWarning, match=r"293 of these 300 have no positive.*flatten"):
+        assert len(rank_sort_loss(logits, targets)) == 300
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rank_sort_loss(logits.flatten(), targets.flatten())
+        rank_sort_loss(list(zip(logits, targets, strict=True)))  # a list says what it means
+
+
+def test_ap_takes_any_positive_target() -> None:
+    logits, targets = problem()
+    assert ap_loss(logits, 7 * targets.sign().long()) == ap_loss(logits, targets)
+
+
+def test_identity_update_has_no_second_derivative() -> None:
+    logits, targets = problem()
+    (first,) = torch.autograd.grad(rank_sort_loss(logits, targets).ranking, logits, create_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        first.sum().backward()
+
+
 NAN, INF = float("nan"), float("inf")
 BAD = {
     "head 3: 2 of 4 logits are NaN or infinite (first at index 1)": lambda: rank_sort_loss(
@@ -239,6 +342,15 @@ BAD = {
     "x, problem 0: logits in a list must be (N,), got (2, 3)": lambda: rank_sort_loss(
         [(torch.zeros(2, 3), torch.zeros(2, 3))], name="x"
     ),
+    "boxes: 1 of 3 localisation errors are NaN or infinite (first at index 1)": lambda: alrp_loss(
+        torch.zeros(3), torch.tensor([0.0, 1, 0]), torch.tensor([NAN, NAN, 0]), name="boxes"
+    ),
+    "aLRP loss: 1 of 2 localisation errors are below 0 (first at index 0: -0.5)": lambda: alrp_loss(
+        torch.zeros(2), torch.tensor([1.0, 0]), torch.tensor([-0.5, -1])
+    ),
+    "aLRP loss: logits and targets and localisation must have the same size, got (3,) and (3,) and (1,)": lambda: (
+        alrp_loss(torch.zeros(3), torch.zeros(3), torch.zeros(1))
+    ),
     "a: 2 names for 1 ranking problems": lambda: rank_sort_loss([(torch.zeros(2), torch.zeros(2))], name=["a", "b"]),
     "unknown method 'fast'; choose one of 'exact', 'bucketed', 'pairwise'": lambda: RankSortLoss(method="fast"),
     "delta must be 0 or from 1e-30 to 1e30, got -0.5": lambda: ap_loss(torch.zeros(1), torch.zeros(1), delta=-0.5),
@@ -251,8 +363,35 @@ MISTAKES = {
     "ranking loss: targets must be real numbers, got torch.complex64": lambda: rank_sort_loss(
         torch.zeros(3), torch.zeros(3, dtype=torch.complex64)
     ),
+    "ranking loss: logits must have 16, 32 or 64 bits, got torch.float8_e5m2": lambda: rank_sort_loss(
+        torch.zeros(3).to(torch.float8_e5m2), torch.zeros(3)
+    ),
+    "ranking loss: logits must be dense, got torch.sparse_coo: use to_dense()": lambda: rank_sort_loss(
+        torch.zeros(3).to_sparse(), torch.zeros(3)
+    ),
+    "ranking loss: logits must be a tensor, or a list of (logits, targets), got ndarray": lambda: rank_sort_loss(
+        np.zeros(3), np.zeros(3)
+    ),
+    "ranking loss: logits and targets must be tensors, got Tensor and ndarray": lambda: rank_sort_loss(
+        torch.zeros(3), np.zeros(3)
+    ),
+    "ranking loss, problem 0: logits and targets must be tensors, got ndarray and ndarray": lambda: rank_sort_loss(
+        [(np.zeros(3), np.zeros(3))]
+    ),
+    "ranking loss, problem 1: a list holds (logits, targets) pairs, got a tuple of 3": lambda: rank_sort_loss(
+        [(torch.zeros(3), torch.zeros(3)), (torch.zeros(3),) * 3]
+    ),
+    "ranking loss, problem 0: a list holds (logits, targets) pairs, got a Tensor": lambda: rank_sort_loss(
+        [torch.zeros(2)]
+    ),
+    "aLRP loss, problem 0: a list holds (logits, targets, localisation) triples, got a tuple of 2": lambda: alrp_loss(
+        [(torch.zeros(2), torch.zeros(2))]
+    ),
+    "ranking loss: torch.func.vmap and grad do not reach in here: give a (B, N) batch, and use backward": lambda: (
+        torch.func.vmap(rank_sort_loss)(torch.zeros(2, 3), torch.zeros(2, 3))
+    ),
     "AP loss: logits and targets must be tensors, got Tensor and NoneType": lambda: ap_loss(torch.zeros(3)),
-    "AP loss: a list holds (logits, targets) pairs, leave out the second argument": lambda: ap_loss(
+    "AP loss: a list holds (logits, targets) pairs, leave out the other arguments": lambda: ap_loss(
         [(torch.zeros(3), torch.zeros(3))], torch.zeros(3)
     ),
 }

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from .problems import assert_agree, average_precision, rank_sort
+from .problems import alrp, assert_agree, average_precision, rank_sort
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "reference"
 pytestmark = pytest.mark.skipif(
@@ -64,3 +64,25 @@ def test_bucketed_ap_as_released() -> None:
         if case not in TIED:
             ours = average_precision(logits, targets, delta=delta, **settings)
             assert_agree(ours, (*values, gradient), 2e-6)
+
+
+@pytest.mark.parametrize("method", ["exact", "pairwise"])
+def test_alrp(method: str) -> None:
+    """The recorded loss is 1 - mean precision, its gradient that of the whole LRP error; with the recorded ranks
+    the localisation term follows from its definition."""
+    arrays = np.load(FOLDER / "alrp_cases.npz")
+    for case in range(8):
+        logits, targets, localisation, delta, loss, rank, gradient = (
+            arrays[f"case{case}__{part}"]
+            for part in ("logits", "targets", "localisation", "delta", "loss", "rank", "grad")
+        )
+        errors = np.zeros_like(logits)
+        errors[targets > 0] = localisation
+        problem = (torch.from_numpy(values) for values in (logits, targets, errors))
+        ours, localised, of_logits, of_errors = alrp(*problem, delta=float(delta), method=method)
+        assert_agree((ours, of_logits), (loss, gradient), 1e-5)
+        x = logits[targets > 0]
+        at_or_above = x[None, :] >= x[:, None]  # (i, k)
+        assert_agree((localised,), ((at_or_above @ localisation / rank).mean(),), 1e-5)
+        of_positives = (at_or_above / rank[:, None]).sum(0) / len(rank)
+        assert_agree((of_errors[targets > 0],), (of_positives,), 1e-5)
