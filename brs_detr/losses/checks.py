@@ -22,20 +22,21 @@ def check_delta(delta: float) -> None:
 
 def check_problem(name: str, **tensors: Any) -> None:
     """Raises TypeError or ValueError unless all are tensors of one shape and device, and `logits` are floats."""
-    every = " and ".join(tensors)
-    if not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-        kinds = " and ".join(type(tensor).__name__ for tensor in tensors.values())
+    every, values = " and ".join(tensors), tensors.values()
+    if not all(isinstance(value, Tensor) for value in values):
+        kinds = " and ".join(type(value).__name__ for value in values)
         raise TypeError(f"{name}: {every} must be tensors, got {kinds}")
-    _check_logits_kind(name, tensors["logits"])
-    for label, tensor in tensors.items():
-        if tensor.is_complex():
-            raise TypeError(f"{name}: {label} must be real numbers, got {tensor.dtype}")
-    shapes = [tuple(tensor.shape) for tensor in tensors.values()]
-    if len(set(shapes)) > 1:
-        raise ValueError(f"{name}: {every} must have the same size, got {' and '.join(map(str, shapes))}")
-    devices = [str(tensor.device) for tensor in tensors.values()]
-    if len(set(devices)) > 1:
-        raise ValueError(f"{name}: {every} must be on one device, got {' and '.join(devices)}")
+    logits = tensors["logits"]
+    _check_logits_kind(name, logits)
+    for label, value in tensors.items():
+        if value.is_complex():
+            raise TypeError(f"{name}: {label} must be real numbers, got {value.dtype}")
+    if any(value.shape != logits.shape for value in values):
+        shapes = " and ".join(str(tuple(value.shape)) for value in values)
+        raise ValueError(f"{name}: {every} must have the same size, got {shapes}")
+    if any(value.device != logits.device for value in values):
+        devices = " and ".join(str(value.device) for value in values)
+        raise ValueError(f"{name}: {every} must be on one device, got {devices}")
 
 
 def _check_logits_kind(name: str, logits: Tensor) -> None:

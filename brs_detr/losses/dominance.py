@@ -30,9 +30,9 @@ class DominancePositives:
     def over_all(self, values: Tensor) -> Tensor:
         return self.ramps.sums(values)
 
-    def over_as_good(self, values: Tensor) -> Tensor:
+    def over_all_and_as_good(self, values: Tensor) -> tuple[Tensor, Tensor]:
         as_good = self.targets.shape[1] - torch.searchsorted(self._ascending[0], self.targets)  # how many they are
-        return self.ramps.sums_within(values, self._place, as_good)
+        return self.ramps.sums(values), self.ramps.sums_within(values, self._place, as_good)
 
     def from_better(self, values: Tensor) -> Tensor:
         better = self.targets.shape[1] - torch.searchsorted(self._ascending[0], self.targets, right=True)

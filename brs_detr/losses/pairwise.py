@@ -75,16 +75,17 @@ class PairwisePositives:
     def over_all(self, values: Tensor) -> Tensor:
         return torch.cat([_sums(pairs, values) for _, pairs in self._pairs()], dim=-1)
 
-    def over_as_good(self, values: Tensor) -> Tensor:
-        y = self.targets
-        sums = [_sums(pairs * (y[:, None, :] >= y[:, i, None]), values) for i, pairs in self._pairs()]
-        return torch.cat(sums, dim=-1)
+    def over_all_and_as_good(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        y, of_all, of_as_good = self.targets, [], []
+        for i, pairs in self._pairs():
+            of_all.append(_sums(pairs, values))
+            of_as_good.append(_sums(pairs * (y[:, None, :] >= y[:, i, None]), values))
+        return torch.cat(of_all, dim=-1), torch.cat(of_as_good, dim=-1)
 
     def from_better(self, values: Tensor) -> Tensor:
         y, result = self.targets, torch.zeros_like(values)
         for k, pairs in self._pairs():  # H(x_i - x_k), (B, k, i)
-            outranked = pairs * (y[:, None, :] < y[:, k, None])
-            result += (values[:, :, None, k] @ outranked)[:, :, 0]
+            result += (values[:, :, None, k] @ (pairs * (y[:, None, :] < y[:, k, None])))[:, :, 0]
         return result
 
     def _pairs(self) -> Iterator[tuple[slice, Tensor]]:
@@ -100,4 +101,4 @@ class PairwisePositives:
 
 def _sums(pairs: Tensor, values: Tensor) -> Tensor:
     """sum_k v_k H_ik of pairs (B, i, k) and values (V, B, k), (V, B, i)."""
-    return (pairs @ values[..., None])[..., 0]
+    return (pairs @ values.permute(1, 2, 0)).permute(2, 0, 1)

@@ -48,22 +48,19 @@ class BatchScan:
         self.numbers: list[int] = []  # of positives in each row, once the statistics have been read
         self.masks = [self.targets[tile] > 0 for tile in self.tiles]
         found = [self._statistics(tile, mask) for tile, mask in zip(self.tiles, self.masks, strict=True)]
-        self.statistics = torch.cat([self.logits.new_zeros(0, 7, dtype=torch.float64), *found])
+        self.statistics = torch.cat(found) if found else torch.zeros(0)
 
     def _statistics(self, tile: Tile, positive: Tensor) -> Tensor:
-        """(rows, 7): lowest and highest logit, target and localisation error of a positive (NaN if any is), and the
-        number of positives."""
+        """(rows, 5 or 7) float64: lowest and highest logit, target and localisation error of a positive, NaN if any
+        is, and the number of positives."""
         columns = [self.logits[tile], self.targets[tile]]
         if self.batch.localisation is not None:
             columns.append(self.batch.localisation.detach()[tile].where(positive, 0))
         if len(positive) == 1:  # reducing everything is much quicker than reducing a dimension
-            extremes = [torch.stack(torch.aminmax(values))[None] for values in columns]
-            number = torch.count_nonzero(positive).view(1, 1)
-        else:
-            extremes = [torch.stack([values.amin(-1), values.amax(-1)], dim=-1) for values in columns]
-            number = positive.sum(-1, keepdim=True)
-        nothing = [] if len(columns) == 3 else [number.new_zeros(len(number), 2)]
-        return torch.cat([values.double() for values in (*extremes, *nothing, number)], dim=-1)
+            extremes = [extreme for values in columns for extreme in torch.aminmax(values)]
+            return torch.stack([*extremes, torch.count_nonzero(positive).double()])[None]
+        extremes = [extreme for values in columns for extreme in (values.amin(-1), values.amax(-1))]
+        return torch.stack([*extremes, positive.sum(-1).double()], dim=-1)
 
     def positives(self, statistics: list[list[float]], targets_are_ious: bool) -> Positives:
         """The positives, given the statistics as numbers; does not synchronise again.
@@ -84,13 +81,13 @@ class BatchScan:
 
     def _checked(self, row: int, statistics: list[float], targets_are_ious: bool) -> int:
         """The number of positives, unless a comparison fails, as every comparison with NaN does."""
-        lowest, highest, least, most, least_error, most_error, number = statistics
+        lowest, highest, least, most, *errors, number = statistics
         batch, name = self.batch, self.batch.names[row]
         if not (lowest > -INFINITY and highest < INFINITY):
             check_logits(batch.row(batch.logits, row), name)
         if not (least > -INFINITY and most < INFINITY and (most <= 1 or not targets_are_ious)):
             check_targets(batch.row(batch.targets, row), name, targets_are_ious)
-        if batch.localisation is not None and not (least_error >= 0 and most_error < INFINITY):
+        if batch.localisation is not None and not (errors[0] >= 0 and errors[1] < INFINITY):
             check_localisation(batch.row(batch.localisation, row), batch.row(batch.targets, row) > 0, name)
         return int(number)
 
@@ -102,29 +99,38 @@ class BatchScan:
 
     def _sorted(self, source: Tensor, width: int) -> Positives:
         batch, length = self.logits.shape
-        row = source // max(length, 1)
-        number = row.new_zeros(batch).index_add_(0, row, torch.ones_like(row))
-        column = torch.arange(len(row), device=row.device) - (number.cumsum(0) - number)[row]
+        full = len(source) == batch * width  # no padding, as for a single problem with positives
+        slots = torch.arange(len(source), device=source.device)
+        if not full:
+            slots = _slots(source // max(length, 1), batch, width)
 
         def padded(values: Tensor, filling: float) -> Tensor:
-            return values.new_full((batch, width), filling).index_put_((row, column), values)
+            if full:
+                return values.view(batch, width)
+            return values.new_full((batch * width,), filling).index_put_((slots,), values).view(batch, width)
 
         def ordered(values: Tensor, filling: float) -> Tensor:
             return padded(values.detach().reshape(-1)[source].double(), filling).gather(-1, order)
 
-        real = torch.arange(width, device=row.device) < number[:, None]
+        weights = padded(torch.ones_like(source, dtype=torch.float64), 0.0)
         logits, order = padded(self.logits.view(-1)[source].double(), INFINITY).sort(dim=-1)
-        slots = _nonzero(real.view(-1), len(row))[:, 0]
         localisation = self.batch.localisation
         return Positives(
-            logits=_repeat_highest(logits, real),
+            logits=logits if full else _repeat_highest(logits, weights > 0),
             targets=ordered(self.targets, 1.0),
             localisation=None if localisation is None else ordered(localisation, 0.0),
-            weights=real.double(),
-            number=number[:, None].clamp(min=1).double(),
+            weights=weights,
+            number=weights.sum(-1, keepdim=True).clamp(min=1),
             slots=slots,
             source=padded(source, 0).gather(-1, order).view(-1)[slots],
         )
+
+
+def _slots(row: Tensor, batch: int, width: int) -> Tensor:
+    """(M,): places in the flattened (B, P) of positives that lie in these rows, in ascending order."""
+    number = row.new_zeros(batch).index_add_(0, row, torch.ones_like(row))
+    column = torch.arange(len(row), device=row.device) - (number.cumsum(0) - number)[row]
+    return row * width + column
 
 
 def warn_of_rows(name: str, numbers: list[int]) -> None:

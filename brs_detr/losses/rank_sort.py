@@ -43,8 +43,8 @@ class RankAndSort(RankingDefinition):
 
     def terms(self, sums: PositiveSums, positives: Positives, false_positives: Tensor) -> tuple[Term, Term]:
         w, y = positives.weights, positives.targets
-        of_all = torch.stack([w, w * (1 - y)])
-        (all_above, iou_errors), (as_good_above, as_good_errors) = sums.over_all(of_all), sums.over_as_good(of_all)
+        of_all, of_as_good = sums.over_all_and_as_good(torch.stack([w, w * (1 - y)]))
+        (all_above, iou_errors), (as_good_above, as_good_errors) = of_all, of_as_good
         rank_plus = all_above.clamp(min=self.step.at_zero)  # each i counts itself, whatever rounding says
         ranking = shared_among_negatives(false_positives / (rank_plus + false_positives), false_positives)
 

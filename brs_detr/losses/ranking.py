@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import islice
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -37,8 +38,8 @@ class PositiveSums(Protocol):
     def over_all(self, values: Tensor) -> Tensor:
         """sum_k v_k H(x_k - x_i); with v = 1 that is rank+(i)."""
 
-    def over_as_good(self, values: Tensor) -> Tensor:
-        """The same over the k that may outrank i, those with y_k >= y_i."""
+    def over_all_and_as_good(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and over the k alone that may outrank i, those with y_k >= y_i."""
 
     def from_better(self, values: Tensor) -> Tensor:
         """sum_k v_k H(x_i - x_k) over the k that i should not outrank, those with y_k > y_i."""
@@ -167,7 +168,10 @@ class RankingFunction(torch.autograd.Function):
             if ctx.localisation_dtype is not None:
                 of_localisation = torch.zeros_like(logits, dtype=ctx.localisation_dtype)
                 _put(of_localisation, ctx.positives, on_localisation)
-        return _OnlyOnce.apply(gradient.to(logits.dtype), logits), of_localisation, None, None, None, None
+        gradient = gradient.to(logits.dtype)
+        if torch.is_grad_enabled():  # create_graph=True
+            gradient = _OnlyOnce.apply(gradient, logits)
+        return gradient, of_localisation, None, None, None, None
 
 
 class _OnlyOnce(torch.autograd.Function):
@@ -184,8 +188,9 @@ class _OnlyOnce(torch.autograd.Function):
 
 def _weighted_sum(weights: Sequence[Tensor | None], values: Sequence[Tensor | None]) -> Tensor | None:
     """sum_t w_t v_t of weights (B,) and values (B, P), each 0 where it is None; None where all are."""
-    pairs = [(w, v) for w, v in zip(weights, values, strict=True) if w is not None and v is not None]
-    return torch.stack([w[:, None] * v for w, v in pairs]).sum(0) if pairs else None
+    pairs = zip(weights, values, strict=True)
+    products = [w[:, None] * v for w, v in pairs if w is not None and v is not None]
+    return reduce(torch.add, products) if products else None
 
 
 def _put(gradient: Tensor, positives: Positives, values: Tensor | None) -> None:
