@@ -3,7 +3,7 @@
 from .api import MIN_IOU, RankSortLosses, ap_loss, positive_targets, rank_sort_loss
 from .balance import self_balanced, weighted_mean
 from .checks import NotFiniteError
-from .modules import APLoss, RankSortLoss
+from .modules import APLoss, RankingLoss, RankSortLoss, named_terms
 
 __all__ = [
     "MIN_IOU",
@@ -11,7 +11,9 @@ __all__ = [
     "NotFiniteError",
     "RankSortLoss",
     "RankSortLosses",
+    "RankingLoss",
     "ap_loss",
+    "named_terms",
     "positive_targets",
     "rank_sort_loss",
     "self_balanced",

@@ -5,13 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .api import RankSortLosses, ap_loss, rank_sort_loss
 from .checks import check_settings
 
 
-class RankSortLoss(nn.Module):
+def named_terms(result: Any) -> dict[str, Tensor]:
+    """The terms of what a ranking loss returned for one problem; AP Loss has only `ranking`."""
+    return {"ranking": result} if isinstance(result, Tensor) else result._asdict()
+
+
+class RankingLoss(nn.Module):
+    """What heads may ask of any ranking loss.
+
+    needs_localisation: `forward` also takes the box error of every sample, and one of its terms is the box loss.
+    """
+
+    needs_localisation = False
+    delta: float
+    method: str
+    loss_weight: float
+
+    def balance(self, terms: dict[str, Tensor]) -> Tensor | None:
+        """The value that box losses are balanced to, 0-dim; None where they keep their own weights."""
+        return None
+
+
+class RankSortLoss(RankingLoss):
     """`rank_sort_loss` with its settings; both terms are multiplied by `loss_weight`.
 
     Raises ValueError for an unknown method or a negative delta.
@@ -34,6 +56,9 @@ class RankSortLoss(nn.Module):
             return self._weighted(losses)
         return [self._weighted(pair) for pair in losses]
 
+    def balance(self, terms: dict[str, Tensor]) -> Tensor | None:
+        return torch.stack(list(terms.values())).sum()
+
     def _weighted(self, losses: RankSortLosses) -> RankSortLosses:
         return RankSortLosses(*(self.loss_weight * loss for loss in losses))
 
@@ -41,7 +66,7 @@ class RankSortLoss(nn.Module):
         return f"delta={self.delta}, method={self.method!r}, loss_weight={self.loss_weight}"
 
 
-class APLoss(nn.Module):
+class APLoss(RankingLoss):
     """`ap_loss` with its settings, multiplied by `loss_weight`.
 
     Raises ValueError for an unknown method or a negative delta.
