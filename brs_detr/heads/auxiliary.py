@@ -98,7 +98,7 @@ def collecting(head: Any) -> Iterator[list]:
     try:
         yield collected
     finally:
-        head.collected = None
+        del head.collected
 
 
 class CoATSSMixin(ATSSHead):

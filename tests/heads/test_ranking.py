@@ -2,8 +2,15 @@
 
 import torch
 
-from brs_detr.heads.ranking import RankingMixin, Samples, positive_indices, ranking_targets
-from brs_detr.losses import MIN_IOU
+from brs_detr.heads.ranking import (
+    RankingMixin,
+    Samples,
+    logged_terms,
+    named_by_term,
+    positive_indices,
+    ranking_targets,
+)
+from brs_detr.losses import MIN_IOU, APLoss, RankSortLoss
 
 
 def make_samples() -> Samples:
@@ -44,3 +51,21 @@ def test_box_weights_are_highest_class_scores() -> None:
     torch.testing.assert_close(mixin.box_weights(samples), samples.logits[[0, 2, 3]].sigmoid().max(1).values)
     mixin.score_weighted = False
     assert torch.equal(mixin.box_weights(samples), torch.ones(3))
+
+
+def test_terms_are_logged_by_short_names() -> None:
+    terms = {name: torch.tensor(1.0) for name in ("ranking", "sorting", "localisation")}
+    assert list(logged_terms(terms)) == ["loss_rank", "loss_sort", "loss_localisation"]
+    assert named_by_term(logged_terms(terms)) == terms
+
+
+def test_what_masks_are_balanced_to() -> None:
+    """The sum of Rank & Sort's terms, whatever else a head logs; nothing beside AP Loss."""
+    mixin = RankingMixin()
+    losses = {"loss_rank": torch.tensor(0.5), "loss_sort": torch.tensor(0.25), "loss_bbox": torch.tensor(9.0)}
+    losses["bbox_unscaled"] = torch.tensor(7.0)
+    mixin.loss_cls = RankSortLoss()
+    assert float(mixin.balance_of(losses)) == 0.75
+    mixin.loss_cls = APLoss()
+    del losses["loss_sort"]
+    assert mixin.balance_of(losses) is None
