@@ -96,6 +96,8 @@ def balanced(box_loss: Tensor, balance: Tensor | None) -> Tensor:
 class RankingMixin:
     """The classification and box losses of a head that ranks. Mixed into an mmdet head with `loss_cls`, `loss_bbox`.
 
+    Box losses are balanced to the ranking loss where that says so (Rank & Sort Loss, ICCV 2021, section 4.3).
+
     score_weighted: weigh each positive's box loss by its highest class score, as RS Loss does.
     zero_iou_is_negative: see `ranking_targets`.
     """

@@ -62,7 +62,7 @@ class RankingDINOHead(DETRRankingMixin, DINOHead):
         batch_gt_instances_ignore: OptInstanceList = None,
     ) -> dict[str, Tensor]:
         """Losses of all decoder layers, of the chosen encoder proposals with their true classes, and of denoising."""
-        layers = self.layers(
+        layers = self.layer_outputs(
             all_layers_cls_scores,
             all_layers_bbox_preds,
             LayerOutputs("enc_", "encoder proposals", enc_cls_scores, enc_bbox_preds, batch_gt_instances),
@@ -71,7 +71,7 @@ class RankingDINOHead(DETRRankingMixin, DINOHead):
         )
         return self.layer_losses(layers, batch_img_metas)
 
-    def layers(
+    def layer_outputs(
         self, logits: Tensor, boxes: Tensor, encoder: LayerOutputs, img_metas: list[dict], dn_meta: dict[str, int]
     ) -> list[LayerOutputs]:
         """The groups that rank apart: matching queries of each decoder layer, `encoder`, and denoising queries.
@@ -114,7 +114,7 @@ class RankingDDQDETRHead(RankingDINOHead, DDQDETRHead):
         aux_enc_outputs_class: Tensor,
         aux_enc_outputs_coord: Tensor,
     ) -> dict[str, Tensor]:
-        """Losses of distinct, denoising and dense queries of every decoder layer, and of both encoder's proposals."""
+        """Losses of distinct, denoising and dense queries of every decoder layer, and of the encoder's proposals."""
         ground_truth = [sample.gt_instances for sample in batch_data_samples]
         metas = [sample.metainfo for sample in batch_data_samples]
         encoder = LayerOutputs("enc_", "encoder proposals", enc_outputs_class, enc_outputs_coord, ground_truth)
@@ -122,25 +122,27 @@ class RankingDDQDETRHead(RankingDINOHead, DDQDETRHead):
             "dense_enc_", "dense encoder proposals", aux_enc_outputs_class, aux_enc_outputs_coord, ground_truth
         )
         logits, boxes = self(hidden_states, references)
-        layers = self.layers(logits, boxes, encoder, metas, dn_meta)
+        layers = self.layer_outputs(logits, boxes, encoder, metas, dn_meta)
         return self.layer_losses([*layers, dense._replace(ground_truth=self.dense_targets(dense, metas))], metas)
 
-    def layers(
+    def layer_outputs(
         self, logits: Tensor, boxes: Tensor, encoder: LayerOutputs, img_metas: list[dict], dn_meta: dict[str, int]
     ) -> list[LayerOutputs]:
         """As DINO's, of which only distinct queries are matched, and the dense queries that come last in a layer."""
-        number = dn_meta["num_dense_queries"]
-        first, *others = super().layers(logits[:, :, :-number], boxes[:, :, :-number], encoder, img_metas, dn_meta)
-        dense_outputs = logits[:, :, -number:], boxes[:, :, -number:], encoder.ground_truth
-        dense = decoder_layers(*dense_outputs, kind="dense queries of ", prefix="dense_")
+        number, last = dn_meta["num_dense_queries"], len(logits) - 1
+        (logits, dense_logits), (boxes, dense_boxes) = (
+            outputs.split([outputs.shape[2] - number, number], dim=2) for outputs in (logits, boxes)
+        )
+        first, *others = super().layer_outputs(logits, boxes, encoder, img_metas, dn_meta)
+        dense = decoder_layers(dense_logits, dense_boxes, encoder.ground_truth, "dense queries of ", "dense_")
         return [
             first,
-            *self.distinct(others[: len(logits) - 1]),
-            *others[len(logits) - 1 :],
+            *self.distinct_queries(others[:last]),
+            *others[last:],
             *(layer._replace(ground_truth=self.dense_targets(layer, img_metas)) for layer in dense),
         ]
 
-    def distinct(self, layers: list[LayerOutputs]) -> list[LayerOutputs]:
+    def distinct_queries(self, layers: list[LayerOutputs]) -> list[LayerOutputs]:
         """Of each layer the queries that the layer before found distinct; in the first all are."""
         heads = self.cache_dict["num_heads"]
         masks = [mask[::heads, 0] for mask in self.cache_dict["distinct_query_mask"]]  # as mmdet reads them
@@ -169,7 +171,7 @@ class RankingDDQDETRHead(RankingDINOHead, DDQDETRHead):
     def _dense_targets_single(
         self, logits: Tensor, boxes: Tensor, gt_instances: InstanceData, img_meta: dict
     ) -> tuple[Tensor, Tensor]:
-        """Labels (Q,) and target boxes (Q, 4) cxcywh in 0..1 of one image; background has the index -1."""
+        """Labels (Q,) and target boxes (Q, 4) cxcywh in 0..1 of one image; an unmatched query has the index -1."""
         height, width = img_meta["img_shape"][:2]
         scale = boxes.new_tensor([width, height, width, height])
         pixels = bbox_cxcywh_to_xyxy(boxes) * scale

@@ -1,7 +1,7 @@
 """The second stage of a ranking detector: its box head, its mask head, and the RoI head that holds both.
 
 RoIs rank by sigmoid logits without a background class, with GIoU on decoded boxes; scores weigh the masks, and the
-ranking loss sets their scale (Rank & Sort Loss, ICCV 2021, section 5.2).
+ranking loss sets their scale (Rank & Sort Loss, ICCV 2021).
 """
 
 from typing import Any, NamedTuple
@@ -89,7 +89,7 @@ def choose(samples: list[MaskSamples], most: int) -> list[MaskSamples]:
 
 @MODELS.register_module()
 class RankingRoIHead(StandardRoIHead):
-    """`StandardRoIHead` with a mask head whose loss is balanced to the RoIs' Rank & Sort Loss; not to AP Loss.
+    """`StandardRoIHead` with a mask head whose loss is balanced to what the boxes are: the RoIs' Rank & Sort Loss.
 
     max_masks: the most objects of a batch whose masks are trained, to bound memory. The released code cuts masks
     and weights in different orders; here both belong to the same objects, drawn at random.
@@ -116,7 +116,8 @@ class RankingRoIHead(StandardRoIHead):
     def bbox_loss(self, x: tuple[Tensor, ...], sampling_results: list[SamplingResult]) -> dict:
         """As the base class, and keeps the ranking loss and the scores for `mask_loss`."""
         results = super().bbox_loss(x, sampling_results)
-        self._balance = self.bbox_head.balance_of(results["loss_bbox"])
+        if isinstance(self.bbox_head, RankingMixin):
+            self._balance = self.bbox_head.balance_of(results["loss_bbox"])
         self._scores = results["cls_score"].detach().float().sigmoid().amax(dim=1)
         return results
 
