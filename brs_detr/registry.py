@@ -4,5 +4,5 @@ import importlib
 
 import brs_detr.ops  # noqa: F401  (before anything of mmdet: it makes mmcv.ops importable)
 
-for _package in ("backbones", "layers", "heads", "detectors", "data", "engine", "weights"):
+for _package in ("backbones", "heads", "detectors", "data", "engine", "weights"):
     importlib.import_module(f"brs_detr.{_package}")

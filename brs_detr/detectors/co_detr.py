@@ -20,9 +20,9 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from brs_detr.errors import InputError
-from brs_detr.heads import AuxiliarySamples, select_queries
-from brs_detr.heads.auxiliary import AuxiliaryQueries
-from brs_detr.layers import AuxiliaryQueryEmbedding, MemoryMaps
+from brs_detr.heads import AuxiliaryQueries, AuxiliarySamples, select_queries
+
+from .auxiliary_layers import AuxiliaryQueryEmbedding, MemoryMaps
 
 EVAL_MODULES = ("detr", "one-stage", "two-stage")
 

@@ -13,9 +13,9 @@ from mmdet.registry import MODELS
 from mmdet.utils import ConfigType
 from torch import Tensor, nn
 
-from brs_detr.heads.auxiliary import AuxiliaryQueries
-from brs_detr.layers import AuxiliaryContentEmbedding
+from brs_detr.heads import AuxiliaryQueries
 
+from .auxiliary_layers import AuxiliaryContentEmbedding
 from .co_detr import CoDETR
 
 BOX_EMBEDDING = 512  # mmdet's decoder embeds a box in so many numbers, whatever its width

@@ -2,33 +2,40 @@
 
 import brs_detr.ops  # isort: skip  # noqa: F401  supplies mmcv's operators before mmdet imports them
 
-from .atss_head import CoATSSHead, RankingATSSHead, RankingCoATSSHead
-from .auxiliary import AuxiliarySamples, QueryTargets, select_queries
-from .bbox_head import RankingBBoxHead
-from .detr_head import CoDETRHead
-from .dino_head import CoDINOHead, RankingCoDINOHead
-from .mask_head import RankingFCNMaskHead
-from .paa_head import RankingPAAHead
-from .ranking_detr_head import RankingDETRHead
+from .anchor_heads import RankingATSSHead, RankingPAAHead, RankingRPNHead
+from .auxiliary import (
+    AuxiliaryQueries,
+    AuxiliarySamples,
+    CoATSSHead,
+    CoRoIHead,
+    RankingCoATSSHead,
+    select_queries,
+)
+from .co_detr_heads import CoDETRHead, CoDINOHead
+from .detr_ranking import DETRRankingMixin, QueryTargets
+from .ranking_detr_heads import RankingCoDINOHead, RankingDDQDETRHead, RankingDETRHead, RankingDINOHead
 from .ranking_loss import APLoss, RankSortLoss
-from .ranking_roi_head import RankingRoIHead
-from .roi_head import CoRoIHead
-from .rpn_head import RankingRPNHead
+from .roi_heads import Float32RoIExtractor, RankingBBoxHead, RankingFCNMaskHead, RankingRoIHead
 
 __all__ = [
     "APLoss",
+    "AuxiliaryQueries",
     "AuxiliarySamples",
     "CoATSSHead",
     "CoDETRHead",
     "CoDINOHead",
     "CoRoIHead",
+    "DETRRankingMixin",
+    "Float32RoIExtractor",
     "QueryTargets",
     "RankSortLoss",
     "RankingATSSHead",
     "RankingBBoxHead",
     "RankingCoATSSHead",
     "RankingCoDINOHead",
+    "RankingDDQDETRHead",
     "RankingDETRHead",
+    "RankingDINOHead",
     "RankingFCNMaskHead",
     "RankingPAAHead",
     "RankingRPNHead",

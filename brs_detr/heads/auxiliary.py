@@ -1,13 +1,24 @@
-"""Positives of the auxiliary heads become extra queries of the DETR decoder (Co-DETR, section 3.2).
+"""Co-DETR's auxiliary heads: their positives become extra queries of the DETR decoder (Co-DETR, section 3.2).
 
 RoI / ATSS head ──> AuxiliarySamples, one an image ──> select_queries ──> AuxiliaryQueries (+ QueryTargets)
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
+from mmdet.models import ATSSHead, StandardRoIHead
+from mmdet.models.task_modules.samplers import SamplingResult
+from mmdet.registry import MODELS
+from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
+from mmdet.utils import InstanceList
 from torch import Tensor
+
+from .anchor_heads import RankingATSSHead
+from .detr_ranking import QueryTargets
+from .ranking import is_positive
 
 
 class AuxiliarySamples(NamedTuple):
@@ -22,20 +33,6 @@ class AuxiliarySamples(NamedTuple):
     box_targets: Tensor
     weights: Tensor
     feats: Tensor
-
-
-class QueryTargets(NamedTuple):
-    """Known targets of queries, in the order of mmdet's `DETRHead.get_targets`: lists of one tensor an image.
-
-    labels: (Q,); label_weights: (Q,); box_targets, box_weights: (Q, 4) cxcywh in 0..1.
-    """
-
-    labels: list[Tensor]
-    label_weights: list[Tensor]
-    box_targets: list[Tensor]
-    box_weights: list[Tensor]
-    num_total_pos: int
-    num_total_neg: int
 
 
 class AuxiliaryQueries(NamedTuple):
@@ -58,12 +55,12 @@ def select_queries(
     The number is the largest count of positives over the images, within [least, most]; surplus positives are
     dropped at random. Where an image has too few samples the rest is padding that no loss sees.
     """
-    counts = torch.stack([_is_positive(s, num_classes).sum() for s in samples])
-    num_queries = min(max(int(counts.max()), least), most)  # host copy: it is the shape of what follows
+    counts = torch.stack([_is_positive(s, num_classes).sum() for s in samples]).tolist()  # the host needs a shape
+    num_queries = min(max(*counts, least), most)
+    num_total_pos = sum(min(count, num_queries) for count in counts)  # positives are chosen first
     chosen = [_choose(s, num_queries, num_classes) for s in samples]
     scales = [s.boxes.new_tensor([w, h, w, h]) for s, (h, w) in zip(chosen, img_shapes, strict=True)]
     positive = [_is_positive(s, num_classes) for s in chosen]
-    num_total_pos = int(torch.stack(positive).sum())  # host copy: mmdet's normaliser is a Python number
     targets = QueryTargets(
         [s.labels for s in chosen],
         [s.weights for s in chosen],
@@ -77,7 +74,7 @@ def select_queries(
 
 
 def _is_positive(samples: AuxiliarySamples, num_classes: int) -> Tensor:
-    return (samples.labels >= 0) & (samples.labels < num_classes) & (samples.weights > 0)
+    return is_positive(samples.labels, num_classes) & (samples.weights > 0)
 
 
 def _choose(samples: AuxiliarySamples, number: int, num_classes: int) -> AuxiliarySamples:
@@ -91,3 +88,75 @@ def _choose(samples: AuxiliarySamples, number: int, num_classes: int) -> Auxilia
     padding = AuxiliarySamples(*(field.new_zeros(missing, *field.shape[1:]) for field in samples))
     padding = padding._replace(labels=padding.labels + num_classes)
     return AuxiliarySamples(*(torch.cat(pair) for pair in zip(chosen, padding, strict=True)))
+
+
+@contextmanager
+def collecting(head: Any) -> Iterator[list]:
+    """The list in which `head` collects samples while it computes its losses; afterwards the head has none."""
+    collected: list = []
+    head.collected = collected
+    try:
+        yield collected
+    finally:
+        del head.collected
+
+
+class CoATSSMixin(ATSSHead):
+    """Returns the assigned anchors of a training step beside its losses."""
+
+    collected: list[tuple] | None = None
+
+    def loss_and_samples(
+        self, x: tuple[Tensor, ...], batch_data_samples: SampleList
+    ) -> tuple[dict[str, Tensor], list[AuxiliarySamples]]:
+        """Losses, and one `AuxiliarySamples` an image, whose features are those of the maps at each anchor."""
+        with collecting(self) as assigned:
+            losses = self.loss(x, batch_data_samples)
+        anchors_per_location = self.prior_generator.num_base_priors[0]
+        feats = torch.cat([level.flatten(2) for level in x], dim=2).transpose(1, 2)
+        feats = feats.repeat_interleave(anchors_per_location, dim=1)
+        return losses, [
+            AuxiliarySamples(anchors, labels, targets, weights, image_feats)
+            for (anchors, labels, weights, targets), image_feats in zip(assigned, feats, strict=True)
+        ]
+
+    def _get_targets_single(self, *args: Any, **kwargs: Any) -> tuple:
+        targets = super()._get_targets_single(*args, **kwargs)
+        if self.collected is not None:
+            self.collected.append(targets[:4])
+        return targets
+
+
+@MODELS.register_module()
+class CoATSSHead(CoATSSMixin):
+    """mmdet's ATSS head as an auxiliary head of Co-DETR."""
+
+
+@MODELS.register_module()
+class RankingCoATSSHead(CoATSSMixin, RankingATSSHead):
+    """The ranking ATSS head as an auxiliary head of BRS-DETR."""
+
+
+@MODELS.register_module()
+class CoRoIHead(StandardRoIHead):
+    """`StandardRoIHead` that also returns its sampled proposals. A query's feature is the mean over its RoI."""
+
+    collected: list[AuxiliarySamples] | None = None
+
+    def loss_and_samples(
+        self, x: tuple[Tensor, ...], rpn_results_list: InstanceList, batch_data_samples: SampleList
+    ) -> tuple[dict[str, Tensor], list[AuxiliarySamples]]:
+        """Losses, and one `AuxiliarySamples` an image."""
+        with collecting(self) as samples:
+            return self.loss(x, rpn_results_list, batch_data_samples), samples
+
+    def bbox_loss(self, x: tuple[Tensor, ...], sampling_results: list[SamplingResult]) -> dict:
+        results = super().bbox_loss(x, sampling_results)
+        if self.collected is not None:
+            feats = results["bbox_feats"].mean(dim=(2, 3)).split([len(s.priors) for s in sampling_results])
+            self.collected += [self._image_samples(*pair) for pair in zip(sampling_results, feats, strict=True)]
+        return results
+
+    def _image_samples(self, sampled: SamplingResult, feats: Tensor) -> AuxiliarySamples:
+        labels, weights, targets, _ = self.bbox_head.get_targets([sampled], self.train_cfg)
+        return AuxiliarySamples(sampled.priors, labels, targets, weights, feats)

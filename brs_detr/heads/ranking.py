@@ -1,10 +1,11 @@
 """What every ranking head shares: how labels and boxes become one ranking problem, and how its boxes are weighed.
 
-labels, boxes ──> ranking_problem ──> self.loss_cls ──> loss_rank, loss_sort
+labels, boxes ──> ranking_problem ──> self.loss_cls ──> named terms: loss_rank, loss_sort
       │                                                     │ detached sum
       └─ pos. boxes ──> box loss ──> score-weighted mean ──> self_balanced ──> loss_bbox
 
-AP Loss does not sort, and nothing is balanced to it: its loss_bbox is the mean itself.
+Which terms there are, and what box losses are balanced to, is known by the ranking loss alone. Beside AP Loss
+nothing is balanced: its loss_bbox is the mean itself.
 """
 
 from typing import NamedTuple
@@ -13,26 +14,41 @@ import torch
 from mmdet.structures.bbox import bbox_overlaps
 from torch import Tensor, nn
 
-from brs_detr.losses import MIN_IOU, RankSortLosses, self_balanced, weighted_mean
+from brs_detr.losses import MIN_IOU, RankingLoss, named_terms, self_balanced, weighted_mean
+
+LOGGED_TERMS = {"ranking": "rank", "sorting": "sort"}  # any other term is logged by its own name
 
 
 class Samples(NamedTuple):
     """The S samples (anchors, proposals or queries) that one head ranks together: a whole batch's.
 
     logits: (S, classes); labels: (S,), `classes` is background; label_weights: (S,), 0 is ignored.
-    boxes, box_targets: (P, 4) xyxy in pixels, of the P positives in the order of `positive_indices(labels)`.
+    positives: (P,), indices of the samples whose label is an object class, see `positive_indices`.
+    boxes, box_targets: (P, 4) xyxy in pixels, of the positives.
     """
 
     logits: Tensor
     labels: Tensor
     label_weights: Tensor
+    positives: Tensor
     boxes: Tensor
     box_targets: Tensor
 
 
 def positive_indices(labels: Tensor, num_classes: int) -> Tensor:
-    """Indices (P,) of the samples (S,) whose label is an object class."""
-    return ((labels >= 0) & (labels < num_classes)).nonzero().squeeze(1)
+    """Indices (P,) of the samples (S,) whose label is an object class. The host reads P."""
+    return is_positive(labels, num_classes).nonzero().squeeze(1)
+
+
+def is_positive(labels: Tensor, num_classes: int) -> Tensor:
+    """Whether a label is an object class, of the labels' shape."""
+    return (labels >= 0) & (labels < num_classes)
+
+
+def indices_of_each(masks: list[Tensor]) -> list[Tensor]:
+    """Where each mask (S,) holds, its length may be its own: as many calls of `nonzero`, with one read by the host."""
+    numbers = torch.stack([mask.sum() for mask in masks]).tolist()
+    return [torch.nonzero_static(mask, size=n).squeeze(1) for mask, n in zip(masks, numbers, strict=True)]
 
 
 def ranking_targets(samples: Samples, zero_iou_is_negative: bool = False) -> Tensor:
@@ -44,9 +60,8 @@ def ranking_targets(samples: Samples, zero_iou_is_negative: bool = False) -> Ten
     """
     ious = bbox_overlaps(samples.boxes.detach().float(), samples.box_targets.float(), is_aligned=True)
     ious = ious.clamp(min=0.0 if zero_iou_is_negative else MIN_IOU, max=1.0)
-    positives = positive_indices(samples.labels, samples.logits.shape[1])
     targets = torch.zeros_like(samples.logits, dtype=torch.float32)
-    targets[positives, samples.labels[positives]] = ious
+    targets[samples.positives, samples.labels[samples.positives]] = ious
     return targets.masked_fill(samples.label_weights[:, None] == 0, -1.0)
 
 
@@ -62,15 +77,26 @@ def positive_losses(loss: nn.Module, boxes: Tensor, targets: Tensor) -> Tensor:
     return loss(boxes, targets, reduction_override="none").reshape(len(boxes), -1).sum(-1)
 
 
-def named_losses(ranking: RankSortLosses | Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
-    """What `loss_cls` returned, by name, and the value to balance box losses to: None beside AP Loss."""
-    if isinstance(ranking, Tensor):
-        return {"loss_rank": ranking}, None
-    return {"loss_rank": ranking.ranking, "loss_sort": ranking.sorting}, ranking.ranking + ranking.sorting
+def logged_terms(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The terms of a ranking loss as they are logged: `loss_rank`, `loss_sort`."""
+    return {f"loss_{LOGGED_TERMS.get(name, name)}": value for name, value in terms.items()}
+
+
+def named_by_term(logged: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `logged_terms`."""
+    names = {f"loss_{short}": name for name, short in LOGGED_TERMS.items()}
+    return {names.get(key, key.removeprefix("loss_")): value for key, value in logged.items()}
+
+
+def balanced(box_loss: Tensor, balance: Tensor | None) -> Tensor:
+    """A box loss (0-dim) balanced to `balance`, or as it is if that is None."""
+    return box_loss if balance is None else self_balanced(box_loss, balance)
 
 
 class RankingMixin:
     """The classification and box losses of a head that ranks. Mixed into an mmdet head with `loss_cls`, `loss_bbox`.
+
+    Box losses are balanced to the ranking loss where that says so (Rank & Sort Loss, ICCV 2021, section 4.3).
 
     score_weighted: weigh each positive's box loss by its highest class score, as RS Loss does.
     zero_iou_is_negative: see `ranking_targets`.
@@ -79,21 +105,28 @@ class RankingMixin:
     ranking_name = "head"
     score_weighted = True
     zero_iou_is_negative = False
-    loss_cls: nn.Module
+    loss_cls: RankingLoss
     loss_bbox: nn.Module
 
     def ranking_losses(self, samples: Samples) -> dict[str, Tensor]:
-        """`loss_rank`, `loss_sort` unless AP, `loss_bbox`, and `bbox_unscaled`, which shows convergence."""
-        problem = ranking_problem(samples, self.zero_iou_is_negative)
-        losses, balance = named_losses(self.loss_cls(*problem, name=self.ranking_name))
+        """The terms of `loss_cls` and the losses of the boxes, as they are logged."""
         box_losses = positive_losses(self.loss_bbox, samples.boxes, samples.box_targets)
+        problem = ranking_problem(samples, self.zero_iou_is_negative)
+        terms = named_terms(self.loss_cls(*problem, name=self.ranking_name))
+        return logged_terms(terms) | self.box_terms(samples, box_losses, self.loss_cls.balance(terms))
+
+    def box_terms(self, samples: Samples, box_losses: Tensor, balance: Tensor | None) -> dict[str, Tensor]:
+        """`loss_bbox`, of the positives' box losses (P,), and `bbox_unscaled`, which shows convergence."""
         box_loss = weighted_mean(box_losses, self.box_weights(samples))
-        losses["loss_bbox"] = box_loss if balance is None else self_balanced(box_loss, balance)
-        return losses | {"bbox_unscaled": box_loss.detach()}
+        return {"loss_bbox": balanced(box_loss, balance), "bbox_unscaled": box_loss.detach()}
+
+    def balance_of(self, losses: dict[str, Tensor]) -> Tensor | None:
+        """What further losses of the same objects, such as masks, are balanced to; from `ranking_losses`' result."""
+        terms = {name: value for name, value in losses.items() if name.startswith("loss_") and name != "loss_bbox"}
+        return self.loss_cls.balance(named_by_term(terms))
 
     def box_weights(self, samples: Samples) -> Tensor:
         """Weights (P,) of the positives' box losses: detached highest class scores, or ones."""
         if not self.score_weighted:
             return samples.boxes.new_ones(len(samples.boxes))
-        positives = positive_indices(samples.labels, samples.logits.shape[1])
-        return samples.logits.detach()[positives].float().sigmoid().amax(dim=1)
+        return samples.logits.detach()[samples.positives].float().sigmoid().amax(dim=1)

@@ -74,7 +74,8 @@ class RankingClassLoss(nn.Module):
         targets = self._targets(logits, targets)
         if weight is not None:
             targets = targets.masked_fill(weight.reshape(-1, 1) == 0, -1.0)
-        return self._scalar(super().forward(logits.flatten(), targets.flatten(), **own))
+        terms = losses.named_terms(super().forward(logits.flatten(), targets.flatten(), **own))
+        return torch.stack(list(terms.values())).sum()
 
     def _targets(self, logits: Tensor, targets: Tensor | tuple[Tensor, Tensor]) -> Tensor:
         if isinstance(targets, tuple):
@@ -84,9 +85,6 @@ class RankingClassLoss(nn.Module):
         if self.needs_ious:
             raise TypeError(f"{type(self).__name__} sorts by IoU, but this head passes labels only: use APLoss")
         return class_targets(targets, torch.ones_like(targets, dtype=torch.float32), logits.shape[1])
-
-    def _scalar(self, loss: Any) -> Tensor:
-        return loss
 
     def get_cls_channels(self, num_classes: int) -> int:
         return num_classes
@@ -99,9 +97,6 @@ class RankingClassLoss(nn.Module):
 @MODELS.register_module()
 class RankSortLoss(RankingClassLoss, losses.RankSortLoss, QualityFocalLoss):
     """`brs_detr.losses.RankSortLoss` for mmdet's registry and heads."""
-
-    def _scalar(self, loss: losses.RankSortLosses) -> Tensor:
-        return loss.ranking + loss.sorting
 
 
 @MODELS.register_module()

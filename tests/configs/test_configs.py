@@ -20,6 +20,8 @@ SIZES = {  # the models of each family
     "rs_detr": ("_r50_1x_coco", "_swin-t_1x", "_swin-l_1x", "_tiny_digits"),
     "co_dino": ("_r50_1x_coco", "_tiny_digits"),
     "brs_dino": ("_r50_1x_coco", "_swin-l_1x", "_tiny_digits"),
+    "dino": ("_r50_1x_coco", "_tiny_digits"),
+    "ddq": ("_r50_1x_coco", "_tiny_digits"),
 }
 FAMILIES = tuple(SIZES)
 DETR = [p for p in CONFIGS if p.parent.name in FAMILIES]

@@ -12,8 +12,7 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from brs_detr.heads import AuxiliarySamples, QueryTargets, select_queries
-from brs_detr.heads.auxiliary import AuxiliaryQueries
+from brs_detr.heads import AuxiliaryQueries, AuxiliarySamples, QueryTargets, select_queries
 from tests.detectors.recorded_classical import load_detectors
 from tests.reference import ROOT, build
 

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from brs_detr.heads import AuxiliarySamples, QueryTargets, select_queries
-from brs_detr.heads.auxiliary import AuxiliaryQueries
+from brs_detr.heads import AuxiliaryQueries, AuxiliarySamples, QueryTargets, select_queries
 from brs_detr.weights.released import rename
 from tests.reference import recorded_batch
 

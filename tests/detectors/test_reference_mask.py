@@ -13,8 +13,7 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from brs_detr.heads.mask_head import RankingFCNMaskHead
-from brs_detr.heads.ranking_roi_head import MaskSamples, choose
+from brs_detr.heads.roi_heads import MaskSamples, RankingFCNMaskHead, choose
 from tests.detectors.recorded_classical import batch, in_recorded_size, load_detectors, set_method
 from tests.detectors.recorded_training import total
 from tests.reference import ROOT, build, needs_reference

@@ -2,8 +2,15 @@
 
 import torch
 
-from brs_detr.heads.ranking import RankingMixin, Samples, positive_indices, ranking_targets
-from brs_detr.losses import MIN_IOU
+from brs_detr.heads.ranking import (
+    RankingMixin,
+    Samples,
+    logged_terms,
+    named_by_term,
+    positive_indices,
+    ranking_targets,
+)
+from brs_detr.losses import MIN_IOU, APLoss, RankSortLoss
 
 
 def make_samples() -> Samples:
@@ -11,7 +18,8 @@ def make_samples() -> Samples:
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 5, 5]])
     targets = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 5], [20.0, 20, 30, 30]])
     labels = torch.tensor([2, 3, 0, 1, 3])
-    return Samples(torch.randn(5, 3), labels, torch.tensor([1.0, 1, 1, 1, 0]), boxes, targets)
+    weights = torch.tensor([1.0, 1, 1, 1, 0])
+    return Samples(torch.randn(5, 3), labels, weights, positive_indices(labels, 3), boxes, targets)
 
 
 def test_targets_are_ious_at_the_positive_class() -> None:
@@ -40,7 +48,24 @@ def test_bf16_logits_keep_float32_ious() -> None:
 def test_box_weights_are_highest_class_scores() -> None:
     samples = make_samples()
     mixin = RankingMixin()
-    positives = positive_indices(samples.labels, 3)
-    torch.testing.assert_close(mixin.box_weights(samples), samples.logits[positives].sigmoid().max(1).values)
+    torch.testing.assert_close(mixin.box_weights(samples), samples.logits[[0, 2, 3]].sigmoid().max(1).values)
     mixin.score_weighted = False
     assert torch.equal(mixin.box_weights(samples), torch.ones(3))
+
+
+def test_terms_are_logged_by_short_names() -> None:
+    terms = {name: torch.tensor(1.0) for name in ("ranking", "sorting", "localisation")}
+    assert list(logged_terms(terms)) == ["loss_rank", "loss_sort", "loss_localisation"]
+    assert named_by_term(logged_terms(terms)) == terms
+
+
+def test_what_masks_are_balanced_to() -> None:
+    """The sum of Rank & Sort's terms, whatever else a head logs; nothing beside AP Loss."""
+    mixin = RankingMixin()
+    losses = {"loss_rank": torch.tensor(0.5), "loss_sort": torch.tensor(0.25), "loss_bbox": torch.tensor(9.0)}
+    losses["bbox_unscaled"] = torch.tensor(7.0)
+    mixin.loss_cls = RankSortLoss()
+    assert float(mixin.balance_of(losses)) == 0.75
+    mixin.loss_cls = APLoss()
+    del losses["loss_sort"]
+    assert mixin.balance_of(losses) is None

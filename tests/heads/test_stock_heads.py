@@ -46,6 +46,10 @@ LABELS_ONLY = (
     "foveabox/fovea_r50_fpn_4xb4-1x_coco",
     "ddq/ddq-detr-4scale_r50_8xb2-12e_coco",
 )
+RANKING_HEADS = {  # by type, with the losses that they log
+    "dino/dino-4scale_r50_8xb2-12e_coco": ("RankingDINOHead", ("", "d0.", "enc_", "dn_", "d0.dn_")),
+    "ddq/ddq-detr-4scale_r50_8xb2-12e_coco": ("RankingDDQDETRHead", ("", "enc_", "dn_", "dense_", "dense_enc_")),
+}
 DIVIDED = "tood"  # by the sum of its alignment metrics, which the loss does not see
 NEITHER = {
     "paa/paa_r50_fpn_1x_coco": "no loss for each sample",
@@ -167,6 +171,20 @@ def test_heads_without_ious_take_ap_loss_only(base: str, tmp_path: Path) -> None
     assert without_finite_gradient(model) == []
     with pytest.raises(TypeError, match="RankSortLoss sorts by IoU, but this head passes labels only: use APLoss"):
         training_step(stock_model(tmp_path, base, DENSE.format(RANK_SORT)))
+
+
+@pytest.mark.parametrize("base", RANKING_HEADS)
+def test_stock_detectors_with_a_ranking_head(base: str, tmp_path: Path) -> None:
+    """One more word of config: all groups of queries rank, and boxes balance."""
+    head, groups = RANKING_HEADS[base]
+    line = f'bbox_head=dict(type="{head}", loss_cls={RANK_SORT})'
+    model = stock_model(tmp_path, base, line)
+    _, logged = training_step(model)
+    for group in groups:
+        ranking = logged[f"{group}loss_rank"] + logged[f"{group}loss_sort"]
+        torch.testing.assert_close(logged[f"{group}loss_bbox"], ranking)
+    assert not any("loss_cls" in name for name in logged)
+    assert without_finite_gradient(model) == []
 
 
 def test_two_stage_detector_with_ap_loss(tmp_path: Path) -> None:

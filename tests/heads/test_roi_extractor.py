@@ -3,7 +3,7 @@
 import torch
 from mmdet.models import SingleRoIExtractor
 
-from brs_detr.layers import Float32RoIExtractor
+from brs_detr.heads import Float32RoIExtractor
 
 SETTINGS = dict(roi_layer=dict(type="RoIAlign", output_size=2, sampling_ratio=1), out_channels=1, featmap_strides=[8])
 

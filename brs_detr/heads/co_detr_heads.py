@@ -1,15 +1,17 @@
-"""The DETR head of Co-DETR: mmdet's Deformable-DETR head, looking forward twice, plus auxiliary queries."""
+"""The DETR heads of Co-DETR, baseline: mmdet's Deformable DETR and DINO heads, plus auxiliary queries."""
 
 import torch
 from mmcv.ops import batched_nms
-from mmdet.models import DeformableDETRHead, DETRHead
+from mmdet.models import DeformableDETRHead, DETRHead, DINOHead
 from mmdet.models.layers import inverse_sigmoid
 from mmdet.registry import MODELS
 from mmdet.utils import InstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from .auxiliary import QueryTargets
+from .detr_ranking import QueryTargets
+
+DECODER_EPS = 1e-3  # of the inverse sigmoid by which mmdet's DINO decoder refines its references
 
 
 @MODELS.register_module()
@@ -65,3 +67,19 @@ class CoDETRHead(DeformableDETRHead):
         found = found[kept]
         found.scores = detections[:, -1]  # soft suppression lowers them
         return found
+
+
+@MODELS.register_module()
+class CoDINOHead(CoDETRHead, DINOHead):
+    """mmdet's DINO head (give it the quality focal loss, L1 and GIoU), which also takes auxiliary queries."""
+
+    def forward(self, hidden_states: Tensor, references: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits (layers, N, Q, classes) and boxes (layers, N, Q, 4) cxcywh in 0..1 of every decoder layer.
+
+        hidden_states: (layers, N, Q, channels); references: layers + 1 boxes (N, Q, 4) cxcywh, with the gradient
+        of the layer before: the decoder itself looks forward twice.
+        """
+        layers = list(zip(self.cls_branches, self.reg_branches, hidden_states, references, strict=False))
+        logits = [classify(hidden) for classify, _, hidden, _ in layers]
+        boxes = [(refine(h) + inverse_sigmoid(r, eps=DECODER_EPS)).sigmoid() for _, refine, h, r in layers]
+        return torch.stack(logits), torch.stack(boxes)

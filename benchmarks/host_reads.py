@@ -1,0 +1,154 @@
+"""How often the host waits for the device in one training step of each detector.
+
+    python -m benchmarks.host_reads
+
+A read is an operation that would make the host wait for a GPU: `nonzero`, `item`, a copy, indexing by a mask. It is
+ours if the innermost frame of this project or of OpenMMLab's that led to it is ours; `brs_detr/ops` stands in for
+mmcv. Counted on the CPU, for the tiny config of every detector, of which one with a ranking loss where there is one.
+Writes benchmarks/results/host_reads.md.
+"""
+
+import logging
+import sys
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+import brs_detr.registry  # noqa: F401
+from brs_detr.timing.synchronisations import READING, CountSynchronisations
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path(__file__).parent / "results" / "host_reads.md"
+CONFIGS = (
+    "faster_rcnn/brs-faster-rcnn",
+    "cascade_rcnn/brs-cascade-rcnn",
+    "mask_rcnn/brs-mask-rcnn",
+    "atss/brs-atss",
+    "paa/brs-paa",
+    "dino/brs-dino-4scale",
+    "ddq/brs-ddq-detr-4scale",
+    "co_detr/co-deformable-detr",
+    "brs_detr/brs-detr",
+    "co_dino/co-dino",
+    "brs_dino/brs-dino",
+)
+TITLE = """\
+How often the host waits for the device in one training step, forward and backward of two images, by whose code asks
+for it; by `python -m benchmarks.host_reads`. A call of the losses reads once; the rest of their column is `nonzero`,
+which they use on the CPU, where this is counted, and replace on a GPU."""
+KINDS = OURS, LOSSES, OPENMMLAB, OTHER = "heads and detectors", "losses", "mmdet and mmcv", "elsewhere"
+
+
+class HostReads(CountSynchronisations):
+    """Counts reads by whose code asked for them: `by` is one of OURS, LOSSES, OPENMMLAB and OTHER."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by = Counter[str]()
+
+    def __torch_dispatch__(self, *args: Any, **kwargs: Any) -> Any:
+        before = self.number
+        result = super().__torch_dispatch__(*args, **kwargs)
+        if self.number > before:
+            self.by[owner(sys._getframe(1))] += 1
+        return result
+
+    def counting(self, method: Callable) -> Callable:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.by[owner(sys._getframe(1))] += 1
+            return method(*args, **kwargs)
+
+        return counted
+
+
+def owner(frame: FrameType | None) -> str:
+    """Whose code the innermost frame is that belongs to this project or to OpenMMLab."""
+    while frame is not None:
+        path = Path(frame.f_code.co_filename)
+        if path.is_relative_to(ROOT / "brs_detr"):
+            room = path.relative_to(ROOT / "brs_detr").parts[0]
+            return {"losses": LOSSES, "ops": OPENMMLAB}.get(room, OURS)
+        if {"mmdet", "mmcv", "mmengine"} & set(path.parts):
+            return OPENMMLAB
+        frame = frame.f_back
+    return OTHER
+
+
+def host_reads(step: Callable[[], object]) -> Counter[str]:
+    """The reads of `step`, which runs once on the CPU, by whose code asked for them."""
+    with ExitStack() as stack:
+        reads = stack.enter_context(HostReads())
+        for name in READING:  # of which a CPU makes no operator
+            stack.enter_context(patch.object(Tensor, name, reads.counting(getattr(Tensor, name))))
+        step()
+    return reads.by
+
+
+def tiny_model(name: str) -> nn.Module:
+    """The tiny digits model of a config such as `atss/brs-atss`, from a fixed seed."""
+    register_all_modules()
+    cfg = Config.fromfile(str(ROOT / "configs" / f"{name}_tiny_digits.py"))
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    return model.train()
+
+
+def batch() -> dict[str, list]:
+    """Two images of noise, 128 x 160, with three and two objects and their masks."""
+    torch.manual_seed(0)
+    inputs, samples = [], []
+    for count in (3, 2):
+        corner = torch.rand(count, 2) * torch.tensor([100.0, 68.0])
+        boxes = torch.cat([corner, corner + 16 + 40 * torch.rand(count, 2)], dim=1)
+        masks = np.zeros((count, 128, 160), np.uint8)
+        for mask, (x1, y1, x2, y2) in zip(masks, boxes.int().tolist(), strict=True):
+            mask[y1:y2, x1:x2] = 1
+        sample = DetDataSample(metainfo=dict(img_shape=(128, 160), ori_shape=(128, 160), scale_factor=(1.0, 1.0)))
+        labels = torch.randint(0, 10, (count,))
+        sample.gt_instances = InstanceData(bboxes=boxes, labels=labels, masks=BitmapMasks(masks, 128, 160))
+        sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0).long())
+        inputs.append(torch.randint(0, 256, (3, 128, 160), dtype=torch.uint8))
+        samples.append(sample)
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def training_step(model: nn.Module, data: dict[str, list]) -> None:
+    """Forward and backward of one batch."""
+    data = model.data_preprocessor(data, training=True)
+    loss, _ = model.parse_losses(model.loss(data["inputs"], data["data_samples"]))
+    loss.backward()
+
+
+def reads_of(name: str) -> Counter[str]:
+    """The reads of one training step of a config; always the same ones, but for the limits of rounding."""
+    model, data = tiny_model(name), batch()
+    return host_reads(lambda: training_step(model, data))
+
+
+def main() -> None:
+    logging.disable(logging.INFO)  # of every initialised weight
+    lines = [f"| config | {' | '.join(KINDS)} |", "| --- |" + " --- |" * len(KINDS)]
+    for name in CONFIGS:
+        by = reads_of(name)
+        lines.append(f"| `{name}_tiny_digits.py` | " + " | ".join(str(by[kind]) for kind in KINDS) + " |")
+        print(lines[-1], flush=True)
+    RESULTS.write_text("\n".join([TITLE, "", *lines]) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""What Co-DETR's transformer has and mmdet's has not: maps for auxiliary heads, and queries made of their positives."""
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+
+class MemoryMaps(BaseModule):
+    """Reshapes encoder memory to one map a level and adds a coarser level by a stride-2 convolution."""
+
+    def __init__(self, embed_dims: int, num_groups: int = 32) -> None:
+        super().__init__()
+        self.downsample = nn.Sequential(
+            nn.Conv2d(embed_dims, embed_dims, 3, stride=2, padding=1), nn.GroupNorm(num_groups, embed_dims)
+        )
+
+    def forward(self, memory: Tensor, spatial_shapes: list[tuple[int, int]]) -> tuple[Tensor, ...]:
+        """memory (N, sum of H * W, channels) -> levels + 1 maps (N, channels, H, W), finest first."""
+        levels = memory.split([h * w for h, w in spatial_shapes], dim=1)
+        maps = [level.transpose(1, 2).unflatten(2, shape) for level, shape in zip(levels, spatial_shapes, strict=True)]
+        return (*maps, self.downsample(maps[-1]))
+
+
+class _XavierModule(BaseModule):
+    def init_weights(self) -> None:
+        """Xavier for every matrix, as in the rest of the transformer."""
+        for parameter in self.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+
+
+class AuxiliaryQueryEmbedding(_XavierModule):
+    """Turns the boxes and features of auxiliary head `head`'s positives into queries (Co-DETR, equation 3).
+
+    The embedding that tells the heads apart is one number a head, as in the released models, whose weights have
+    this shape.
+    """
+
+    def __init__(self, num_heads: int, embed_dims: int) -> None:
+        super().__init__()
+        self.head_embed = nn.Embedding(num_heads, 1)
+        self.pos_trans = nn.ModuleList(nn.Linear(2 * embed_dims, 2 * embed_dims) for _ in range(num_heads))
+        self.pos_norms = nn.ModuleList(nn.LayerNorm(2 * embed_dims) for _ in range(num_heads))
+        self.feat_trans = nn.ModuleList(nn.Linear(embed_dims, embed_dims) for _ in range(num_heads))
+        self.feat_norms = nn.ModuleList(nn.LayerNorm(embed_dims) for _ in range(num_heads))
+
+    def forward(self, head: int, box_embed: Tensor, feats: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and their positions, (N, Q, channels) each.
+
+        box_embed: (N, Q, 2 * channels), sine embedding of the boxes; feats: (N, Q, channels).
+        """
+        position, content = torch.chunk(self.pos_norms[head](self.pos_trans[head](box_embed)), 2, dim=-1)
+        content = content + self.feat_norms[head](self.feat_trans[head](feats))
+        return content, position + self.head_embed.weight[head]
+
+
+class AuxiliaryContentEmbedding(_XavierModule):
+    """Content alone, for a decoder that makes positions itself, as DINO's does.
+
+    Made of the boxes of auxiliary head `head`'s positives; as released, their features are not used.
+    """
+
+    def __init__(self, num_heads: int, embed_dims: int) -> None:
+        super().__init__()
+        self.pos_trans = nn.ModuleList(nn.Linear(2 * embed_dims, embed_dims) for _ in range(num_heads))
+        self.pos_norms = nn.ModuleList(nn.LayerNorm(embed_dims) for _ in range(num_heads))
+
+    def forward(self, head: int, box_embed: Tensor) -> Tensor:
+        """Sine embedding of boxes (N, Q, 2 * channels) -> queries (N, Q, channels)."""
+        return self.pos_norms[head](self.pos_trans[head](box_embed))

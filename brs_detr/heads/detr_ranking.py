@@ -1,0 +1,176 @@
+"""Ranking for DETR-style heads of mmdet: the queries of each decoder layer form one ranking problem.
+
+predictions of each layer ──> LayerOutputs ──> targets (matched, or known) ──> one `nonzero` for all layers
+──> Samples of each layer ──> one call of `loss_cls` for all layers ──> losses, named by layer
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from mmdet.models import DETRHead
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
+from mmdet.utils import InstanceList
+from torch import Tensor, nn
+
+from brs_detr.losses import NotFiniteError, named_terms, weighted_mean
+
+from .ranking import (
+    RankingMixin,
+    Samples,
+    balanced,
+    indices_of_each,
+    is_positive,
+    logged_terms,
+    positive_losses,
+    ranking_problem,
+)
+
+
+class QueryTargets(NamedTuple):
+    """Known targets of queries, in the order of mmdet's `DETRHead.get_targets`: lists of one tensor an image.
+
+    labels: (Q,); label_weights: (Q,); box_targets, box_weights: (Q, 4) cxcywh in 0..1. The numbers of positives
+    and negatives normalise the losses of heads that do not rank.
+    """
+
+    labels: list[Tensor]
+    label_weights: list[Tensor]
+    box_targets: list[Tensor]
+    box_weights: list[Tensor]
+    num_total_pos: int = 0
+    num_total_neg: int = 0
+
+
+class LayerOutputs(NamedTuple):
+    """Predictions of one decoder layer, or of the encoder: a tensor (N, Q, ...), or (Q, ...) of each image.
+
+    prefix, name: what its losses and its error messages begin with. logits: classes last; boxes: cxcywh in 0..1.
+    ground_truth: the objects to match, or targets known in advance.
+    """
+
+    prefix: str
+    name: str
+    logits: Tensor | list[Tensor]
+    boxes: Tensor | list[Tensor]
+    ground_truth: InstanceList | QueryTargets
+
+
+class LayerSamples(NamedTuple):
+    """One layer's ranking problem, and its positives' boxes (P, 4) cxcywh in 0..1 for the L1 loss."""
+
+    samples: Samples
+    normalised_boxes: Tensor
+    normalised_targets: Tensor
+
+
+def decoder_layers(
+    logits: Tensor, boxes: Tensor, ground_truth: InstanceList | QueryTargets, kind: str = "", prefix: str = ""
+) -> list[LayerOutputs]:
+    """Outputs (layers, N, Q, classes) and (layers, N, Q, 4) of a decoder, layer by layer, named as mmdet does."""
+    last = len(logits) - 1
+    return [
+        LayerOutputs(
+            ("" if i == last else f"d{i}.") + prefix, f"{kind}decoder layer {i}", logits[i], boxes[i], ground_truth
+        )
+        for i in range(len(logits))
+    ]
+
+
+@contextmanager
+def matching(name: str) -> Iterator[None]:
+    """Inside the block queries are matched to objects. Raises NotFiniteError where scipy refuses, naming `name`."""
+    try:
+        yield
+    except ValueError as error:
+        raise NotFiniteError(
+            f"{name}: logits or boxes are NaN or infinite, so its queries cannot be matched"
+        ) from error
+
+
+class DETRRankingMixin(RankingMixin, DETRHead):
+    """The losses of a DETR-style head, by ranking; mixed into one that says which layers there are.
+
+    All layers are solved in one call of `loss_cls`. L1 and GIoU of a layer are each balanced to its ranking loss:
+    give `loss_bbox` and `loss_iou` the weight 1.
+    balance_boxes: off, L1 and GIoU keep their own weights, as they do beside AP Loss.
+    """
+
+    score_weighted = False
+    loss_iou: nn.Module
+
+    def __init__(
+        self, *args: Any, zero_iou_is_negative: bool = False, balance_boxes: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.zero_iou_is_negative = zero_iou_is_negative
+        self.balance_boxes = balance_boxes
+
+    def layer_losses(self, layers: list[LayerOutputs], img_metas: list[dict]) -> dict[str, Tensor]:
+        """Terms of the ranking loss, `loss_bbox` (L1) and `loss_iou` (GIoU) of each layer, behind its prefix.
+
+        Raises NotFiniteError, naming the layer, if its queries cannot be matched or ranked.
+        """
+        samples = self.layer_samples(layers, img_metas)
+        problems = [ranking_problem(layer.samples, self.zero_iou_is_negative) for layer in samples]
+        solved = self.loss_cls(problems, name=[layer.name for layer in layers])
+        losses: dict[str, Tensor] = {}
+        for layer, layer_samples, result in zip(layers, samples, solved, strict=True):
+            for key, value in self._named_losses(layer_samples, named_terms(result)).items():
+                losses[layer.prefix + key] = value
+        return losses
+
+    def layer_samples(self, layers: list[LayerOutputs], img_metas: list[dict]) -> list[LayerSamples]:
+        """The ranking problem of each layer. The host reads the numbers of their positives all at once."""
+        targets = [self.layer_targets(layer, img_metas) for layer in layers]
+        labels = [torch.cat(layer.labels) for layer in targets]
+        positives = indices_of_each([is_positive(layer, self.num_classes) for layer in labels])
+        heights_widths = layers[0].boxes[0].new_tensor([meta["img_shape"][:2] for meta in img_metas])
+        scales = heights_widths.flip(1).repeat(1, 2)  # (w, h, w, h) of each image
+        return [_layer_samples(*layer, scales) for layer in zip(layers, targets, labels, positives, strict=True)]
+
+    def layer_targets(self, layer: LayerOutputs, img_metas: list[dict]) -> QueryTargets:
+        """Known targets as they are, or those of the head's own assigner."""
+        if isinstance(layer.ground_truth, QueryTargets):
+            return layer.ground_truth
+        with matching(layer.name):
+            matched = self.get_targets(list(layer.logits), list(layer.boxes), layer.ground_truth, img_metas)
+        return QueryTargets(*matched)
+
+    def _named_losses(self, layer: LayerSamples, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        balance = self.loss_cls.balance(terms) if self.balance_boxes else None
+        weights = self.box_weights(layer.samples)
+        l1 = positive_losses(self.loss_bbox, layer.normalised_boxes, layer.normalised_targets)
+        l1 = weighted_mean(l1, weights)
+        giou = positive_losses(self.loss_iou, layer.samples.boxes, layer.samples.box_targets)
+        giou = weighted_mean(giou, weights)
+        return logged_terms(terms) | {
+            "loss_bbox": balanced(l1, balance),
+            "loss_iou": balanced(giou, balance),
+            "bbox_unscaled": l1.detach(),
+            "iou_unscaled": giou.detach(),
+        }
+
+
+def _layer_samples(
+    layer: LayerOutputs, targets: QueryTargets, labels: Tensor, positives: Tensor, scales: Tensor
+) -> LayerSamples:
+    boxes = _flatten(layer.boxes)[positives]
+    box_targets = torch.cat(targets.box_targets)[positives]
+    queries = [scale.expand(len(image), 4) for scale, image in zip(scales, layer.boxes, strict=True)]
+    scale = torch.cat(queries)[positives]
+    samples = Samples(
+        _flatten(layer.logits),
+        labels,
+        torch.cat(targets.label_weights),
+        positives,
+        bbox_cxcywh_to_xyxy(boxes) * scale,
+        bbox_cxcywh_to_xyxy(box_targets) * scale,
+    )
+    return LayerSamples(samples, boxes, box_targets)
+
+
+def _flatten(images: Tensor | list[Tensor]) -> Tensor:
+    """The queries of all images, one after the other; a view if there are as many in each."""
+    return images.flatten(0, 1) if isinstance(images, Tensor) else torch.cat(images)

@@ -1,0 +1,2 @@
+_base_ = ["ddq-detr-4scale_r50_1x_coco.py", "../_base_/ranking/queries.py"]
+model = dict(bbox_head=dict(type="RankingDDQDETRHead", **_base_.ranking_queries))
