@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from brs_detr.heads import AuxiliarySamples, QueryTargets, select_queries
 from brs_detr.heads.auxiliary import AuxiliaryQueries
-from brs_detr.weights.released import rename
+from brs_detr.weights.formats import rename
 from tests.reference import recorded_batch
 
 GROUPS = {"roi_queries": "aux0", "atss_queries": "aux1"}

@@ -1,16 +1,50 @@
 """From the names and layouts of one file to those of one model."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from .formats import Entry, detect
-from .registry import BACKBONES, DETECTORS
+from .formats import BACKBONES, DETECTORS, Entry, detect
+from .report import LoadReport
 
 BACKBONE = "backbone."
 # Buffers that models compute themselves, and that came and went with the versions of their libraries.
 COMPUTED = re.compile(r"\.(relative_position_index|attn_mask|num_batches_tracked)$")
+# Layers whose first dimension counts classes, or class-specific boxes or masks.
+CLASS_LAYERS = re.compile(
+    r"(?:^|\.)(cls_branches\.\d+|fc_cls|fc_reg|atss_cls|retina_cls|gfl_cls|conv_cls|conv_logits|label_embedding)"
+    r"\.(weight|bias)$"
+)
+
+
+def map_state_dict(state_dict: Mapping[str, Tensor], model: nn.Module) -> tuple[dict[str, Tensor], LoadReport]:
+    """The tensors of a state_dict that fit a model, in its names and layouts, and what became of all.
+
+    state_dict: of any format that `brs_detr.weights.formats` lists, of a detector or a bare backbone.
+    model: a detector (with its backbone as ``backbone``), or a bare backbone. It is not changed.
+    """
+    translation, mapped = Translation(state_dict.keys(), model), {}
+    report = LoadReport(translation.title)
+    for name, tensor in state_dict.items():
+        target, tensor = translation.entry(name, tensor)
+        if target not in translation.targets:
+            (report.unused if translation.is_unused(name, target) else report.unexpected).append(name)
+        elif tensor.shape == translation.targets[target].shape:
+            mapped[target] = tensor
+            report.loaded.append(target)
+            report.renamed += [target] if target != name else []
+        else:
+            same_rows = tensor.shape[1:] == translation.targets[target].shape[1:]
+            counts_classes = same_rows and CLASS_LAYERS.search(target)
+            (report.reshaped if counts_classes else report.mismatched).append(target)
+    found = {*mapped, *report.reshaped, *report.mismatched}
+    for target in (name for name in translation.targets if name not in found):
+        (report.fresh if translation.is_fresh(target) else report.missing).append(target)
+    return mapped, report
 
 
 class Translation:
@@ -70,3 +104,18 @@ class Translation:
 def _prefix(names: Collection[str]) -> str:
     """The prefix of a detector's backbone; none where the names are those of a backbone alone."""
     return BACKBONE if any(name.startswith(BACKBONE) for name in names) else ""
+
+
+class Skeleton(TorchFunctionMode):
+    """A context in which the parameters of new modules have names and shapes, but no memory: the meta device.
+
+    Unlike ``torch.device("meta")`` it leaves alone what constructors compute with, such as drop path rates.
+    """
+
+    def __torch_function__(
+        self, func: Callable, types: Sequence[type], args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        if func is torch.empty:
+            kwargs["device"] = "meta"
+        return func(*args, **kwargs)
