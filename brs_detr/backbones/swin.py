@@ -38,7 +38,7 @@ class DetectionSwinBlock(SwinTransformerBlock):
         return super()._attn(padded)[:, :height, :width]
 
 
-def use_as_detector(model: nn.Module) -> None:
+def support_any_size(model: nn.Module) -> None:
     """Let the Swin blocks of a timm model partition and shift maps of any size, even below a window."""
     for block in model.modules():
         if type(block) is SwinTransformerBlock:

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from brs_detr.errors import InputError
 
-from .swin import use_as_detector
+from .swin import support_any_size
 
 
 def model_options(model_name: str, drop_path_rate: float, given: dict[str, Any]) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def feature_model(model_name: str, out_indices: Sequence[int], options: dict[str
     for module in model.modules():
         if isinstance(module, PatchEmbed) and "img_size" not in options:
             setattr(module, "dynamic_img_pad", True)  # noqa: B010  (declared final, for TorchScript alone)
-    use_as_detector(model)
+    support_any_size(model)
     return model
 
 
@@ -77,7 +77,7 @@ def pretrained_weights(model_name: str, options: dict[str, Any]) -> dict[str, Te
         ) from error
 
 
-def flat(name: str) -> str:
+def flat_name(name: str) -> str:
     """One name for a tensor of a whole model and of its feature extractor.
 
     ``layers.1.blocks`` of the first is ``layers_1.blocks`` or ``model.layers.1.blocks`` in the second.
@@ -87,8 +87,8 @@ def flat(name: str) -> str:
 
 def match_names(whole: Collection[str], features: Collection[str]) -> dict[str, str | None]:
     """For each name in the whole model that in the feature extractor; None for what features do not need."""
-    found = {flat(name): name for name in features}
-    return {name: found.get(flat(name)) for name in whole}
+    found = {flat_name(name): name for name in features}
+    return {name: found.get(flat_name(name)) for name in whole}
 
 
 def freeze_stages(model: nn.Module, stage_names: Sequence[str], stages: int) -> None:
@@ -99,8 +99,8 @@ def freeze_stages(model: nn.Module, stage_names: Sequence[str], stages: int) -> 
     """
     if stages < 0:
         return
-    parameters = [(flat(name), value) for name, value in model.named_parameters()]
-    last = flat(stage_names[max(stages, 1) - 1]) + "_"
+    parameters = [(flat_name(name), value) for name, value in model.named_parameters()]
+    last = flat_name(stage_names[max(stages, 1) - 1]) + "_"
     inside = [index for index, (name, _) in enumerate(parameters) if name.startswith(last)]
     end = inside[0] if stages == 0 else inside[-1] + 1
     for _, parameter in parameters[:end]:

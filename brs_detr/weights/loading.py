@@ -49,7 +49,7 @@ def load_content(
     if not state_dict:
         raise CheckpointError(f"The checkpoint {path} holds no weights.")
     mapped, report = map_state_dict(state_dict, model)
-    reason = _objection(report, strict=strict, whole=whole)
+    reason = _reason_to_refuse(report, strict=strict, whole=whole)
     if reason:
         raise CheckpointError(
             f"The checkpoint {path} {reason}. Use the config that it was trained with (taken for: {report.source})."
@@ -58,8 +58,8 @@ def load_content(
     return report
 
 
-def _objection(report: LoadReport, *, strict: bool, whole: bool) -> str | None:
-    """What forbids to load, None where nothing does."""
+def _reason_to_refuse(report: LoadReport, *, strict: bool, whole: bool) -> str | None:
+    """Why the checkpoint must not be loaded; None where it may be."""
     if not report.loaded or (strict and not report.complete):
         return f"is of another architecture than the model: {report.lack}"
     if whole and report.reshaped:

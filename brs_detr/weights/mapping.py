@@ -51,51 +51,55 @@ class Translation:
     """Where a file's tensors belong in a model; either may be a detector or a bare backbone.
 
     names: of the file's state_dict.
+
+    source_detector, source_backbone: formats of the file; the first is None for a bare backbone.
+    target_backbone: format of the model's backbone.
     """
 
     def __init__(self, names: Collection[str], model: nn.Module) -> None:
         self.targets = model.state_dict()
         self.source_prefix, self.target_prefix = _prefix(names), _prefix(self.targets)
-        self.detector = detect(names, DETECTORS) if self.source_prefix else None
-        self.theirs = detect({name.removeprefix(self.source_prefix) for name in names}, BACKBONES)
+        self.source_detector = detect(names, DETECTORS) if self.source_prefix else None
+        self.source_backbone = detect({name.removeprefix(self.source_prefix) for name in names}, BACKBONES)
         own = {name.removeprefix(self.target_prefix) for name in self.targets if self._in_backbone(name)}
         timm_names = getattr(getattr(model, "backbone", model), "timm_names", {})
         self.own_names: dict[str, str | None] = {name: name for name in own} | timm_names
         self.added = own - set(timm_names.values()) if timm_names else set()  # to timm's model
-        self.ours = detect(self.own_names, BACKBONES)
+        self.target_backbone = detect(self.own_names, BACKBONES)
 
     @property
     def title(self) -> str:
         """The kinds of file and backbone, for the report."""
-        return f"{self.detector.title}, with {self.theirs.title}" if self.detector else self.theirs.title
+        formats = (self.source_detector, self.source_backbone)
+        return ", with ".join(known.title for known in formats if known)
 
     def entry(self, name: str, tensor: Tensor) -> Entry:
         """One of the file's tensors under the model's name and in its layout."""
-        if self.detector and not name.startswith(self.source_prefix):
-            return self.detector.to_common(name, tensor)
-        common = self.theirs.to_common(name.removeprefix(self.source_prefix), tensor)
-        inner, tensor = self.ours.from_common(*common)
+        if self.source_detector and not name.startswith(self.source_prefix):
+            return self.source_detector.to_common(name, tensor)
+        common = self.source_backbone.to_common(name.removeprefix(self.source_prefix), tensor)
+        inner, tensor = self.target_backbone.from_common(*common)
         return self.target_prefix + (self.own_names.get(inner) or inner), tensor
 
     def is_unused(self, name: str, target: str) -> bool:
         """Whether the file's `name`, which has no place in the model as `target`, needs none."""
         if COMPUTED.search(name):
             return True
-        if self.detector:
+        if self.source_detector:
             other_part = not self.target_prefix and not name.startswith(self.source_prefix)
-            return other_part or bool(re.search(self.detector.unused, target))
+            return other_part or bool(re.search(self.source_detector.unused, target))
         inner = target.removeprefix(self.target_prefix)
-        return inner in self.own_names or bool(re.search(self.theirs.unused, inner))
+        return inner in self.own_names or bool(re.search(self.source_backbone.unused, inner))
 
     def is_fresh(self, target: str) -> bool:
         """Whether such a file need not supply the model's `target`."""
         if COMPUTED.search(target):
             return True
-        if self.detector:
-            return bool(re.search(self.detector.fresh, target))
+        if self.source_detector:
+            return bool(re.search(self.source_detector.fresh, target))
         inner = target.removeprefix(self.target_prefix)
         outside = not self._in_backbone(target) or inner in self.added
-        return outside or bool(re.search(self.ours.fresh, inner))
+        return outside or bool(re.search(self.target_backbone.fresh, inner))
 
     def _in_backbone(self, target: str) -> bool:
         return target.startswith(self.target_prefix)
