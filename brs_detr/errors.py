@@ -10,6 +10,10 @@ class InputError(ValueError):
     """Something given (a file, a folder, an option) cannot be used; the message says what, and the remedy."""
 
 
+class CheckpointError(InputError):
+    """A checkpoint cannot be read, or does not belong to the model."""
+
+
 def sentence(error: InputError) -> str:
     """The message alone: a data loader's worker sends it as the last paragraph of its traceback."""
     return str(error).strip().rsplit(f"{InputError.__name__}: ", 1)[-1]

@@ -11,8 +11,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without installing the project
 
 from brs_detr.engine import console
+from brs_detr.engine.converting import convert
 from brs_detr.errors import ends_with_a_sentence
-from brs_detr.weights.converting import convert
 
 
 def parse() -> argparse.Namespace:

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from brs_detr.weights.released import rename_state_dict
+from brs_detr.weights.formats import rename_state_dict
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT.parent / "shared" / "reference"

@@ -1,5 +1,6 @@
 """Any model of timm as a detector's backbone."""
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -11,13 +12,17 @@ from timm.layers import Format
 from torch import Tensor, nn
 
 from brs_detr.errors import InputError
-from brs_detr.weights import load_content
-from brs_detr.weights.skeleton import Skeleton
+from brs_detr.weights import Skeleton, load_content
 
-from .freezing import evaluate_frozen, freeze_stages
-from .simple_pyramid import SimplePyramid
-from .timm_models import feature_model, model_options, pretrained_weights, recompute_activations
-from .timm_names import match_names
+from .timm_models import (
+    evaluate_frozen,
+    feature_model,
+    freeze_stages,
+    match_names,
+    model_options,
+    pretrained_weights,
+    recompute_activations,
+)
 
 
 @MODELS.register_module()
@@ -78,7 +83,7 @@ class TimmBackbone(BaseModule):
         stages = [stage["module"] for stage in info.info if stage["reduction"] >= 4]
         freeze_stages(self.model, stages, frozen_stages)
 
-    def _build_pyramid(self, strides: Sequence[int] | None) -> SimplePyramid | None:
+    def _build_pyramid(self, strides: Sequence[int] | None) -> "SimplePyramid | None":
         stride, channels = self.strides[-1], self.out_channels[-1]
         if strides:
             self.strides, self.out_channels = list(strides), [channels] * len(strides)
@@ -125,3 +130,34 @@ class TimmBackbone(BaseModule):
         if mode:
             evaluate_frozen(self.model, all_norms=self.norm_eval)
         return self
+
+
+class SimplePyramid(nn.Module):
+    """Maps of several strides from the one map of a plain ViT (ViTDet; Li et al., ECCV 2022, figure 2).
+
+    From a map (N, C, H, W) of stride s maps (N, C, H s / t, W s / t) for every stride t in `strides`.
+
+    Finer maps by transposed 2 x 2 convolutions, coarser ones by max pooling.
+
+    Raises:
+        ValueError: a stride is not `stride` times or divided by a power of 2.
+    """
+
+    def __init__(self, channels: int, stride: int, strides: Sequence[int]) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(_level(channels, stride, wanted) for wanted in strides)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(level(x) for level in self.levels)
+
+
+def _level(channels: int, stride: int, wanted: int) -> nn.Module:
+    doublings = math.log2(stride / wanted)
+    if not doublings.is_integer():
+        raise ValueError(f"No map of stride {wanted} from one of stride {stride}: their ratio is no power of 2.")
+    if doublings <= 0:
+        return nn.Sequential(*(nn.MaxPool2d(2, ceil_mode=True) for _ in range(-int(doublings))))
+    layers: list[nn.Module] = []
+    for _ in range(int(doublings)):
+        layers += [nn.ConvTranspose2d(channels, channels, 2, stride=2), nn.GroupNorm(1, channels), nn.GELU()]
+    return nn.Sequential(*layers[:-2])

@@ -1,16 +1,18 @@
-"""timm's models, built for their feature maps, and their weights."""
+"""timm's models, built for their feature maps: options, weights, names of tensors, frozen stages."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import timm
 from timm.layers import PatchEmbed
 from timm.models import get_pretrained_cfg, is_model
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from brs_detr.errors import InputError
 
-from .timm_swin import use_as_detector
+from .swin import support_any_size
 
 
 def model_options(model_name: str, drop_path_rate: float, given: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def feature_model(model_name: str, out_indices: Sequence[int], options: dict[str
     for module in model.modules():
         if isinstance(module, PatchEmbed) and "img_size" not in options:
             setattr(module, "dynamic_img_pad", True)  # noqa: B010  (declared final, for TorchScript alone)
-    use_as_detector(model)
+    support_any_size(model)
     return model
 
 
@@ -73,3 +75,42 @@ def pretrained_weights(model_name: str, options: dict[str, Any]) -> dict[str, Te
             f"timm's weights of {model_name} are not in its cache and cannot be fetched ({error}): "
             'give a file, init_cfg=dict(type="PretrainedWeights", checkpoint=...).'
         ) from error
+
+
+def flat_name(name: str) -> str:
+    """One name for a tensor of a whole model and of its feature extractor.
+
+    ``layers.1.blocks`` of the first is ``layers_1.blocks`` or ``model.layers.1.blocks`` in the second.
+    """
+    return re.sub(r"^(model|body)\.", "", name).replace(".", "_")
+
+
+def match_names(whole: Collection[str], features: Collection[str]) -> dict[str, str | None]:
+    """For each name in the whole model that in the feature extractor; None for what features do not need."""
+    found = {flat_name(name): name for name in features}
+    return {name: found.get(flat_name(name)) for name in whole}
+
+
+def freeze_stages(model: nn.Module, stage_names: Sequence[str], stages: int) -> None:
+    """Stop the gradients of what a model registers up to and including its stage number `stages`.
+
+    stage_names: timm's names of the modules that end the stages.
+    stages: 0 for the stem alone, -1 for nothing.
+    """
+    if stages < 0:
+        return
+    parameters = [(flat_name(name), value) for name, value in model.named_parameters()]
+    last = flat_name(stage_names[max(stages, 1) - 1]) + "_"
+    inside = [index for index, (name, _) in enumerate(parameters) if name.startswith(last)]
+    end = inside[0] if stages == 0 else inside[-1] + 1
+    for _, parameter in parameters[:end]:
+        parameter.requires_grad_(False)
+
+
+def evaluate_frozen(model: nn.Module, *, all_norms: bool) -> None:
+    """Put frozen modules and, if asked for, all batch norms in evaluation mode."""
+    for module in model.modules():
+        parameters = list(module.parameters())
+        frozen = bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
+        if frozen or (all_norms and isinstance(module, _BatchNorm)):
+            module.eval()

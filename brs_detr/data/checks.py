@@ -1,23 +1,29 @@
-"""Checks of COCO-format data before anything is built; each problem is one sentence with file and remedy."""
+"""Checks of COCO-format data before anything is built; each problem is one sentence with file and remedy.
 
+Images are too many to open beforehand: `LoadImage` says which one cannot be read when its turn comes.
+"""
+
+import importlib.util
 import json
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets import CocoDataset, LVISV05Dataset
-from mmdet.registry import DATASETS
+from mmdet.registry import DATASETS, TRANSFORMS
 from mmengine.config import Config, ConfigDict
 
-from brs_detr.data.lvis_checks import check_lvis
-from brs_detr.data.mask_checks import check_masks
+from brs_detr.data.masks import check_masks
 from brs_detr.errors import InputError
 
 IMAGE_KEYS = {"id", "file_name", "height", "width"}
 ANNOTATION_KEYS = {"id", "image_id", "category_id", "bbox", "area"}
+LVIS_REMEDY = "run `pip install git+https://github.com/lvis-dataset/lvis-api.git`."
 
 
 @dataclass(frozen=True)
@@ -47,18 +53,22 @@ def format_of(dataset: ConfigDict) -> type[Any]:
     return (DATASETS.get(kind) or object) if isinstance(kind, str) else kind
 
 
+def classes_of(dataset: ConfigDict) -> tuple[str, ...]:
+    """Its class names in the order of their labels: the config's, or those of its format."""
+    return tuple((dataset.get("metainfo") or {}).get("classes") or format_of(dataset).METAINFO["classes"])
+
+
 def coco_source(dataset: ConfigDict) -> CocoSource | None:
     """None where the data set is of another format, or its files are not local."""
     kind = format_of(dataset)
     root = dataset.get("data_root") or ""
     if not issubclass(kind, CocoDataset) or "://" in root:
         return None
-    classes = (dataset.get("metainfo") or {}).get("classes") or kind.METAINFO["classes"]
     return CocoSource(
         annotations=Path(root, dataset["ann_file"]),
         images=Path(root, (dataset.get("data_prefix") or {}).get("img", "")),
         root=Path(root),
-        classes=tuple(classes),
+        classes=classes_of(dataset),
         training=not dataset.get("test_mode", False),
         masks=any(step.get("with_mask", False) for step in dataset.get("pipeline", [])),
     )
@@ -164,6 +174,20 @@ def check_source(source: CocoSource) -> list[str]:
     return [f"{source.annotations}: {remark}." for remark in remarks]
 
 
+def check_lvis() -> None:
+    """Look for the package that reads and evaluates LVIS, without importing it, before an epoch has been spent.
+
+    Raises:
+        InputError: it is missing, or is the release that fails with NumPy 1.24 and later when it evaluates.
+    """
+    spec = importlib.util.find_spec("lvis")
+    if spec is None or spec.origin is None:
+        raise InputError(f"LVIS data need the package lvis: {LVIS_REMEDY}")
+    evaluation = Path(spec.origin).with_name("eval.py")
+    if evaluation.exists() and re.search(r"\bnp\.float\b", evaluation.read_text()):
+        raise InputError(f"The package lvis in {evaluation.parent} is too old for today's NumPy: {LVIS_REMEDY}")
+
+
 def declared_class_counts(model: ConfigDict, path: str = "model") -> Iterator[tuple[str, int]]:
     """Each ``num_classes`` of a model's config with its place; not those of backbones and RPNs."""
     items = model.items() if isinstance(model, dict) else enumerate(model)
@@ -213,3 +237,20 @@ def check_data(config: Config, splits: tuple[str, ...] = ("train", "val")) -> li
 def listed(names: tuple[str, ...] | list[str], most: int = 5) -> str:
     """The first few names."""
     return ", ".join(map(str, names[:most])) + (", ..." if len(names) > most else "")
+
+
+@TRANSFORMS.register_module()
+class LoadImage(LoadImageFromFile):
+    """``LoadImageFromFile`` whose failure is a sentence, also when it comes from a data loader's worker.
+
+    Raises:
+        InputError: the file is missing or not an image.
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            return super().transform(results)
+        except Exception as error:  # the decoders raise anything: AssertionError, cv2.error, OSError, ...
+            raise InputError(
+                f"The image {results['img_path']} cannot be read: replace the file, or remove it from the annotations."
+            ) from error

@@ -1,15 +1,18 @@
-"""Hooks, launching, progress; importing it makes the files that mmengine writes whole."""
+"""Launching, hooks, checkpoints, prediction, conversion.
+
+Importing it registers every class of the project with mmdet, and makes the files that mmengine writes whole.
+"""
 
 import brs_detr.ops  # noqa: F401  (before anything of mmdet: it makes mmcv.ops importable)
 
 # isort: split
-from brs_detr.engine import atomic
-from brs_detr.engine.amp import BFloat16OptimWrapper
-from brs_detr.engine.checkpoint_hook import WholeCheckpointHook
+from brs_detr import backbones, data, detectors, heads, weights  # noqa: F401
+from brs_detr.engine.checkpoints import WholeCheckpointHook, write_whole_files
+from brs_detr.engine.config import BFloat16OptimWrapper
+from brs_detr.engine.console import ProgressHook
 from brs_detr.engine.curves import CurvesHook
 from brs_detr.engine.loss_time_hook import LossTimeHook
-from brs_detr.engine.progress import ProgressHook
 
-atomic.register()
+write_whole_files()
 
 __all__ = ["BFloat16OptimWrapper", "CurvesHook", "LossTimeHook", "ProgressHook", "WholeCheckpointHook"]

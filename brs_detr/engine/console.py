@@ -1,11 +1,20 @@
-"""What the console shows: the training, not the libraries' housekeeping. The log file keeps everything."""
+"""What the console shows: the training, not the libraries' housekeeping. The log file keeps everything.
+
+On a terminal a progress bar tells the remaining time; elsewhere mmengine's plain lines stay.
+"""
 
 import logging
 import sys
 import warnings
+from collections.abc import Sequence
 from types import ModuleType
 
-from pycocotools import coco
+from mmdet.registry import HOOKS
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from pycocotools import coco, cocoeval
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 # Beginnings of mmengine's messages that fill screens or speak of its own code.
 HOUSEKEEPING = (
@@ -62,3 +71,103 @@ def quieten(logger: logging.Logger) -> None:
 
 def is_terminal() -> bool:
     return sys.stdout.isatty()
+
+
+@HOOKS.register_module()
+class ProgressHook(Hook):
+    """Bars for training and evaluation; the lines of the logger go to its file only while they are shown."""
+
+    priority = "LOW"
+
+    def __init__(self) -> None:
+        self.bars: Progress | None = None
+        self.training: TaskID | None = None
+        self.evaluation: TaskID | None = None
+        self.levels: dict[logging.Handler, int] = {}
+
+    def before_run(self, runner: Runner) -> None:
+        if not (is_terminal() and is_main_process()):
+            return
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[status]}"),
+            speed_estimate_period=120,
+        )
+        self.bars.start()
+        silence_prints(cocoeval)  # its tables; the metrics are printed in one line
+        for handler in console_handlers(runner.logger):
+            self.levels[handler] = handler.level
+            handler.setLevel(logging.WARNING)
+
+    def before_train(self, runner: Runner) -> None:
+        if self.bars:
+            total, done = runner.max_iters, runner.iter
+            self.training = self.bars.add_task("train", total=total, completed=done, status="")
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
+        if self.bars and self.training is not None:
+            loss = runner.message_hub.get_scalar("train/loss").current()  # on the host already, for the log
+            self.bars.update(
+                self.training,
+                completed=runner.iter + 1,
+                description=f"epoch {runner.epoch + 1}/{runner.max_epochs}",
+                status=f"loss {loss:.3f}",
+            )
+
+    def _before_evaluation(self, length: int) -> None:
+        if self.bars:
+            self.evaluation = self.bars.add_task("evaluate", total=length, status="")
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        self._before_evaluation(len(runner.val_dataloader))
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        self._before_evaluation(len(runner.test_dataloader))
+
+    def _advance(self) -> None:
+        if self.bars and self.evaluation is not None:
+            self.bars.advance(self.evaluation)
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: Sequence | None = None
+    ) -> None:
+        self._advance()
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: Sequence | None = None
+    ) -> None:
+        self._advance()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        if self.bars and self.evaluation is not None:
+            self.bars.remove_task(self.evaluation)
+            values = (f"{key.rpartition('/')[2]} {value:.3f}" for key, value in (metrics or {}).items())
+            self.bars.console.print(", ".join(values), highlight=False)
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        self.after_val_epoch(runner, metrics)
+
+    def after_run(self, runner: Runner) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the terminal back; also called when the run ends with an error."""
+        if self.bars:
+            self.bars.stop()
+            self.bars = None
+        for handler, level in self.levels.items():
+            handler.setLevel(level)
+        self.levels.clear()
+
+
+def close_progress(runner: Runner) -> None:
+    """Close the bars of a run that may have failed."""
+    for hook in runner.hooks:
+        if isinstance(hook, ProgressHook):
+            hook.close()

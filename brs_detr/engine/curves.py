@@ -14,8 +14,8 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from brs_detr.engine import atomic
 from brs_detr.engine.loss_time_hook import LOSS_TIME
+from brs_detr.files import write_bytes
 
 Rows = dict[int, dict[str, Any]]
 MOST_LOSSES = 8
@@ -98,7 +98,7 @@ def draw_curves(work_dir: str | Path) -> bool:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     image = io.BytesIO()
     figure.savefig(image, dpi=120, format="png")
-    atomic.write_bytes(Path(work_dir, "curves.png"), image.getvalue())
+    write_bytes(Path(work_dir, "curves.png"), image.getvalue())
     return True
 
 

@@ -10,29 +10,16 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
-import brs_detr.registry  # noqa: F401  (also for configs that do not name it)
 from brs_detr.data.checks import check_data
-from brs_detr.engine import amp, atomic, console, distributed, progress, schedule, work_dir
-from brs_detr.engine.runner import Runner
+from brs_detr.engine import console, distributed, work_dir
+from brs_detr.engine.checkpoints import Runner
+from brs_detr.engine.config import load_config, set_epochs, use_mixed_precision
 from brs_detr.errors import InputError
+from brs_detr.files import write_text
 from brs_detr.losses import NotFiniteError
 from brs_detr.weights import read_checkpoint
 
 LAST = "last"  # --resume without a file
-
-
-def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -> Config:
-    """Read a config, merge the command line's ``key=value`` options, settle the work directory.
-
-    Raises:
-        InputError: there is no such file.
-    """
-    if not Path(path).is_file():
-        raise InputError(f"The config {path} does not exist.")
-    config = Config.fromfile(path)
-    config.merge_from_dict(options or {})
-    config.work_dir = folder or config.get("work_dir") or str(Path("work_dirs", Path(path).stem))
-    return config
 
 
 def resolve_resume(config: Config, resume: str) -> list[str]:
@@ -75,9 +62,9 @@ def train(
     config = load_config(config_path, options, folder)
     config.launcher = launcher
     if epochs is not None:
-        schedule.set_epochs(config, epochs)
+        set_epochs(config, epochs)
     if mixed_precision:
-        amp.enable(config)
+        use_mixed_precision(config)
     if seed is not None:
         config.randomness = {"seed": seed}
     if load_from:
@@ -110,10 +97,10 @@ def run_training(runner: Runner, remarks: list[str]) -> None:
             f"images and boxes; the checkpoints in {runner.work_dir} are whole, and --resume continues from the last."
         ) from error
     finally:
-        progress.close(runner)
+        console.close_progress(runner)
     if is_main_process():
         taken = {"seconds": round(time.monotonic() - start, 1), "epochs": runner.epoch, **peak_memory()}
-        atomic.write_text(Path(runner.work_dir, "training.json"), json.dumps(taken, indent=2) + "\n")
+        write_text(Path(runner.work_dir, "training.json"), json.dumps(taken, indent=2) + "\n")
     distributed.stop()
 
 
@@ -161,11 +148,11 @@ def evaluate(
     try:
         results = runner.test()
     finally:
-        progress.close(runner)
+        console.close_progress(runner)
     metrics = {name.removeprefix("coco/"): float(value) for name, value in results.items()}
     if is_main_process():
         path = Path(out) if out else Path(runner.log_dir, "metrics.json")
-        atomic.write_text(path, json.dumps(metrics, indent=2) + "\n")
+        write_text(path, json.dumps(metrics, indent=2) + "\n")
         print(f"{path}: " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
     distributed.stop()
     return metrics

@@ -15,13 +15,13 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torch import nn
 
-import brs_detr.registry  # noqa: F401  (also for configs that do not name it)
 from brs_detr.data import masks
-from brs_detr.data.checks import check_class_counts, leaf_datasets, read_annotations
-from brs_detr.engine import atomic, console
-from brs_detr.engine.launch import load_config
+from brs_detr.data.checks import check_class_counts, classes_of, leaf_datasets, read_annotations
+from brs_detr.engine import console
+from brs_detr.engine.config import load_config
 from brs_detr.engine.pictures import draw
 from brs_detr.errors import InputError
+from brs_detr.files import write_bytes, write_text
 from brs_detr.weights import load_checkpoint
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
@@ -58,13 +58,7 @@ def read_image(path: Path) -> np.ndarray:
 
 def class_names(config: Config) -> tuple[str, ...]:
     """The classes of the config's test data."""
-    dataset = next(leaf_datasets(config.test_dataloader.dataset))
-    classes = (dataset.get("metainfo") or {}).get("classes")
-    if classes is None:
-        from mmdet.registry import DATASETS
-
-        classes = DATASETS.get(dataset.type).METAINFO["classes"]
-    return tuple(classes)
+    return classes_of(next(leaf_datasets(config.test_dataloader.dataset)))
 
 
 def load_model(config: Config, checkpoint: str, device: str | torch.device) -> nn.Module:
@@ -173,7 +167,7 @@ def predict(
         found = found[found.scores >= threshold]
         picture = draw(pixels, found, truth.of(path, "masks" in found), classes)
         _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        atomic.write_bytes(folder / path.relative_to(root).with_suffix(".png"), encoded.tobytes())
+        write_bytes(folder / path.relative_to(root).with_suffix(".png"), encoded.tobytes())
         records.append(as_json(path, found, classes))
-    atomic.write_text(folder / "predictions.json", json.dumps(records, indent=1) + "\n")
+    write_text(folder / "predictions.json", json.dumps(records, indent=1) + "\n")
     return len(images)

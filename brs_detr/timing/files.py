@@ -5,8 +5,8 @@ import io
 import json
 from pathlib import Path
 
-from brs_detr.engine import atomic
 from brs_detr.errors import InputError
+from brs_detr.files import write_text
 
 from .rows import Report
 
@@ -27,7 +27,7 @@ def append_csv(path: Path, report: Report) -> None:
     if not path.exists():
         writer.writeheader()
     writer.writerows(lines)
-    atomic.write_text(path, (path.read_text() if path.exists() else "") + text.getvalue())
+    write_text(path, (path.read_text() if path.exists() else "") + text.getvalue())
 
 
 def write_json(path: Path, report: Report) -> None:
@@ -37,4 +37,4 @@ def write_json(path: Path, report: Report) -> None:
         "seconds_outside_the_losses": report.outside,
         "rows": [row.as_dict() for row in report.with_totals()],
     }
-    atomic.write_text(path, json.dumps(content, indent=1) + "\n")
+    write_text(path, json.dumps(content, indent=1) + "\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from brs_detr.engine import atomic
+from brs_detr.files import write_bytes
 
 from .methods import METHODS
 from .rows import AS_CONFIGURED, TOTAL, Report, Row
@@ -68,4 +68,4 @@ def plot(path: Path, report: Report) -> None:
     figure.suptitle(f"Classification losses of one training step ({device})")
     image = io.BytesIO()
     figure.savefig(image, dpi=110, format="png")
-    atomic.write_bytes(path, image.getvalue())
+    write_bytes(path, image.getvalue())

@@ -2,22 +2,25 @@
 
 file ──read──> content ──unwrap──> state_dict ──map──> the model's names and layouts ──> model
      (no code)        (ema, model, ...)        (formats)                      (LoadReport)
+
+Importing it lets mmengine read its files here, too.
 """
 
-from .errors import CheckpointError
-from .initializer import PretrainedWeights, skip_pretrained
-from .loading import load_checkpoint, load_content, map_state_dict
-from .mmengine_loader import register as _read_mmengine_files_here
-from .reading import read_checkpoint
-from .report import LoadReport
-from .unwrapping import state_dict_of
+from brs_detr.errors import CheckpointError
 
-_read_mmengine_files_here()
+from .loading import PretrainedWeights, load_checkpoint, load_content, replace_mmengine_readers, skip_pretrained
+from .mapping import Skeleton, map_state_dict
+from .reading import allow_what_mmengine_saves, read_checkpoint, state_dict_of
+from .report import LoadReport
+
+allow_what_mmengine_saves()
+replace_mmengine_readers()
 
 __all__ = [
     "CheckpointError",
     "LoadReport",
     "PretrainedWeights",
+    "Skeleton",
     "load_checkpoint",
     "load_content",
     "map_state_dict",

@@ -1,50 +1,26 @@
-"""Putting a checkpoint's weights into a model: all that it should supply, or an error and no change."""
+"""Putting a checkpoint's weights into a model, by a call, by ``init_cfg`` or by mmengine's own loading.
 
-import re
+All that the file should supply, or an error and no change. mmengine itself takes without a word what does not
+fit, and reads downloads with ``weights_only`` off, so that such a file could run code; read here, it cannot.
+"""
+
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmengine.model import is_model_wrapper
-from torch import Tensor, nn
+import torch
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper, update_init_info
+from mmengine.registry import WEIGHT_INITIALIZERS
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
 
-from .errors import CheckpointError
-from .reading import read_checkpoint
+from brs_detr.errors import CheckpointError
+
+from .locating import CATALOGUES, DOWNLOADS
+from .mapping import BACKBONE, COMPUTED, map_state_dict
+from .reading import read_checkpoint, state_dict_of
 from .report import LoadReport
-from .translation import COMPUTED, Translation
-from .unwrapping import state_dict_of
-
-# Layers whose first dimension counts classes, or class-specific boxes or masks.
-CLASS_LAYERS = re.compile(
-    r"(?:^|\.)(cls_branches\.\d+|fc_cls|fc_reg|atss_cls|retina_cls|gfl_cls|conv_cls|conv_logits|label_embedding)"
-    r"\.(weight|bias)$"
-)
-
-
-def map_state_dict(state_dict: Mapping[str, Tensor], model: nn.Module) -> tuple[dict[str, Tensor], LoadReport]:
-    """The tensors of a state_dict that fit a model, in its names and layouts, and what became of all.
-
-    state_dict: of any format that `brs_detr.weights.registry` lists, of a detector or a bare backbone.
-    model: a detector (with its backbone as ``backbone``), or a bare backbone. It is not changed.
-    """
-    translation, mapped = Translation(state_dict.keys(), model), {}
-    report = LoadReport(translation.title)
-    for name, tensor in state_dict.items():
-        target, tensor = translation.entry(name, tensor)
-        if target not in translation.targets:
-            (report.unused if translation.is_unused(name, target) else report.unexpected).append(name)
-        elif tensor.shape == translation.targets[target].shape:
-            mapped[target] = tensor
-            report.loaded.append(target)
-            report.renamed += [target] if target != name else []
-        else:
-            same_rows = tensor.shape[1:] == translation.targets[target].shape[1:]
-            counts_classes = same_rows and CLASS_LAYERS.search(target)
-            (report.reshaped if counts_classes else report.mismatched).append(target)
-    found = {*mapped, *report.reshaped, *report.mismatched}
-    for target in (name for name in translation.targets if name not in found):
-        (report.fresh if translation.is_fresh(target) else report.missing).append(target)
-    return mapped, report
 
 
 def load_checkpoint(model: nn.Module, path: str | Path, *, strict: bool = True, whole: bool = False) -> LoadReport:
@@ -73,7 +49,7 @@ def load_content(
     if not state_dict:
         raise CheckpointError(f"The checkpoint {path} holds no weights.")
     mapped, report = map_state_dict(state_dict, model)
-    reason = _objection(report, strict=strict, whole=whole)
+    reason = _reason_to_refuse(report, strict=strict, whole=whole)
     if reason:
         raise CheckpointError(
             f"The checkpoint {path} {reason}. Use the config that it was trained with (taken for: {report.source})."
@@ -82,8 +58,8 @@ def load_content(
     return report
 
 
-def _objection(report: LoadReport, *, strict: bool, whole: bool) -> str | None:
-    """What forbids to load, None where nothing does."""
+def _reason_to_refuse(report: LoadReport, *, strict: bool, whole: bool) -> str | None:
+    """Why the checkpoint must not be loaded; None where it may be."""
     if not report.loaded or (strict and not report.complete):
         return f"is of another architecture than the model: {report.lack}"
     if whole and report.reshaped:
@@ -92,3 +68,57 @@ def _objection(report: LoadReport, *, strict: bool, whole: bool) -> str | None:
     if whole and absent:
         return f"holds only a part of the model: not {absent[0]}, and {len(absent)} names in all are absent"
     return None
+
+
+@WEIGHT_INITIALIZERS.register_module()
+class PretrainedWeights:
+    """``init_cfg=dict(type="PretrainedWeights", checkpoint=...)``, mmengine's `Pretrained` for every format.
+
+    Unlike `Pretrained` it fails where the file does not supply what it should.
+
+    checkpoint: a file, an http(s) address or ``torchvision://NAME``.
+    strict: as in :func:`brs_detr.weights.load_checkpoint`.
+    """
+
+    def __init__(self, checkpoint: str, strict: bool = True) -> None:
+        self.checkpoint, self.strict = checkpoint, strict
+
+    def __call__(self, module: nn.Module) -> None:
+        for child in module.children():  # first, or they would overwrite what is loaded
+            if hasattr(child, "init_weights") and not getattr(child, "is_init", False):
+                child.init_weights()  # type: ignore[operator]
+        report = load_checkpoint(module, self.checkpoint, strict=self.strict)
+        print_log(f"{self.checkpoint}: {report}", logger="current")
+        if hasattr(module, "_params_init_info"):
+            update_init_info(module, init_info=f"PretrainedWeights: load from {self.checkpoint}")
+
+
+def skip_pretrained(model: nn.Module) -> None:
+    """Forget the pretrained weights that configs name: a checkpoint that is loaded next replaces them.
+
+    So that starting from a checkpoint, or resuming, downloads nothing.
+    """
+    for module in model.modules():
+        named = getattr(module, "init_cfg", None)
+        if named:
+            each = named if isinstance(named, list) else [named]
+            vars(module)["init_cfg"] = [init_cfg for init_cfg in each if "checkpoint" not in init_cfg] or None
+        if getattr(module, "pretrained", False):
+            vars(module)["pretrained"] = False
+
+
+def load_from_file(filename: str, map_location: str | torch.device | None = None) -> dict[str, Any]:
+    """A checkpoint file's content, in mmengine's signature."""
+    return read_checkpoint(filename, map_location or "cpu")
+
+
+def load_from_mmcls(filename: str, map_location: str | torch.device | None = None) -> dict[str, Any]:
+    """The backbone of one of mmpretrain's classifiers, without the prefix of its names."""
+    weights = state_dict_of(load_from_file(filename, map_location))
+    return {name.removeprefix(BACKBONE): value for name, value in weights.items() if name.startswith(BACKBONE)}
+
+
+def replace_mmengine_readers() -> None:
+    """Let mmengine's ``Pretrained`` and ``load_from`` read local files, downloads and catalogues by this package."""
+    CheckpointLoader.register_scheme(["", *DOWNLOADS, *CATALOGUES], load_from_file, force=True)
+    CheckpointLoader.register_scheme("mmcls://", load_from_mmcls, force=True)

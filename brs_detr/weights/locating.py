@@ -8,7 +8,7 @@ import torch
 from mmengine.dist import barrier, is_main_process
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
-from .errors import CheckpointError
+from brs_detr.errors import CheckpointError
 
 CATALOGUES: dict[str, Callable[[], dict[str, str]]] = {
     "torchvision://": mmengine_checkpoint.get_torchvision_models,

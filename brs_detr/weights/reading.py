@@ -1,23 +1,29 @@
-"""Reading a checkpoint file such that nothing in it can run, and saying what is wrong with a bad one."""
+"""Reading a checkpoint file such that nothing in it can run, and saying what is wrong with a bad one.
+
+torch.load builds nothing but tensors and plain containers unless told otherwise (``weights_only``). It stays so;
+what is allowed beyond builds numbers and log histories, and cannot be made to call anything else.
+"""
 
 import argparse
 import pickle
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from mmengine.logging import HistoryBuffer
+from numpy._core import multiarray
 from safetensors.torch import load_file
+from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from .errors import CheckpointError
-from .locating import locate
-from .safe_globals import register as _know_what_mmengine_saves
+from brs_detr.errors import CheckpointError
 
-_know_what_mmengine_saves()
+from .locating import locate
 
 # What other training programs write beside tensors, and what cannot be made to call anything.
 HARMLESS: list[Any] = [argparse.Namespace]
@@ -28,6 +34,11 @@ OTHER_FORMATS = {
     b"version https://git-lfs": "it is a Git LFS pointer: `git lfs pull` fetches the file itself",
     b"\x80": "it is a Python pickle that torch.save did not write",
 }
+
+STATISTICS = ("min", "max", "current", "mean")  # of HistoryBuffer
+# Where training programs keep the weights; averaged ones first, since those are what was evaluated.
+WRAPPERS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model", "model_state_dict", "module")
+PARALLEL = ("module.", "_orig_mod.")  # added to every name by data parallelism and by torch.compile
 
 
 def read_checkpoint(source: str | Path, device: str | torch.device = "cpu") -> dict[str, Any]:
@@ -56,6 +67,25 @@ def read_checkpoint(source: str | Path, device: str | torch.device = "cpu") -> d
         kind = type(content).__name__
         raise CheckpointError(f"The file {path} holds no weights: it is a {kind}, not a state_dict.")
     return content
+
+
+def state_dict_of(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, bare or wrapped at any depth, without the prefixes of parallel training.
+
+    Empty where there are none.
+    """
+    for key in WRAPPERS:
+        inner = content.get(key)
+        if isinstance(inner, Mapping) and (found := state_dict_of(inner)):
+            return found
+    return _strip({name: value for name, value in content.items() if isinstance(value, Tensor)})
+
+
+def _strip(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in PARALLEL:
+        if weights and all(name.startswith(prefix) for name in weights):
+            return _strip({name.removeprefix(prefix): value for name, value in weights.items()})
+    return weights
 
 
 def _reader(path: Path) -> Callable[[Path, str | torch.device], Any]:
@@ -124,4 +154,31 @@ def _refused(path: Path, first: str | None) -> CheckpointError:
     return CheckpointError(
         f"The checkpoint {path} is refused: it would call {', '.join(calls)}, and a checkpoint must not run code. "
         "If it is yours, save its state_dict alone."
+    )
+
+
+def history_statistic(owner: object, name: object) -> object:
+    """Takes the place of ``getattr``, by which HistoryBuffer's methods are pickled, for these alone.
+
+    Raises:
+        pickle.UnpicklingError: another attribute is asked for.
+    """
+    if owner is not HistoryBuffer or name not in STATISTICS:
+        raise pickle.UnpicklingError(f"Unsupported global: getattr({owner!r}, {name!r})")
+    return getattr(HistoryBuffer, str(name))
+
+
+def allow_what_mmengine_saves() -> None:
+    """Make mmengine's checkpoints loadable with ``weights_only``, those written with numpy 1 too."""
+    numbers = [np.dtype(code) for code in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u4", "u8", "b1")]
+    torch.serialization.add_safe_globals(
+        [
+            HistoryBuffer,
+            np.ndarray,
+            np.dtype,
+            *{type(number) for number in numbers},
+            (history_statistic, "builtins.getattr"),
+            *((getattr(multiarray, name), f"numpy._core.multiarray.{name}") for name in ("scalar", "_reconstruct")),
+            *((getattr(multiarray, name), f"numpy.core.multiarray.{name}") for name in ("scalar", "_reconstruct")),
+        ]
     )

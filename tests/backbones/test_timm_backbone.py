@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from brs_detr.backbones import TimmBackbone
-from brs_detr.backbones.simple_pyramid import SimplePyramid
+from brs_detr.backbones.timm_backbone import SimplePyramid
 from brs_detr.errors import InputError
 from tests.weights.files import build
 

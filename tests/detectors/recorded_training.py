@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from brs_detr.heads import AuxiliaryQueries, AuxiliarySamples, QueryTargets, select_queries
-from brs_detr.weights.released import rename
+from brs_detr.weights.formats import rename
 from tests.reference import recorded_batch
 
 GROUPS = {"roi_queries": "aux0", "atss_queries": "aux1"}

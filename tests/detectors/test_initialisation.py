@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from brs_detr.weights.released import rename
+from brs_detr.weights.formats import rename
 from tests.reference import REFERENCE, ROOT, build, needs_reference
 
 FEW = 8  # numbers whose mean and deviation say nothing

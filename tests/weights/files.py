@@ -9,9 +9,8 @@ from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-import brs_detr.registry  # noqa: F401
-from brs_detr.weights.converting import CONFIGS, build_skeleton
-from brs_detr.weights.skeleton import Skeleton
+from brs_detr.engine.converting import CONFIGS, build_skeleton
+from brs_detr.weights import Skeleton
 from tests.reference import REFERENCE
 
 SWIN_TINY = {

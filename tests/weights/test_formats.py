@@ -5,8 +5,7 @@ import torch
 import torchvision
 from torch import nn
 
-from brs_detr.weights import map_state_dict, state_dict_of
-from brs_detr.weights.skeleton import Skeleton
+from brs_detr.weights import Skeleton, map_state_dict, state_dict_of
 from tests.reference import needs_reference
 from tests.weights.files import SWIN_TINY, keys, shell, skeleton, timm_weights
 

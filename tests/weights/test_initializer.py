@@ -12,7 +12,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 
 from brs_detr.backbones import TimmBackbone
 from brs_detr.weights import CheckpointError, locating, read_checkpoint, skip_pretrained
-from brs_detr.weights.swin import MMDET_SWIN
+from brs_detr.weights.formats import MMDET_SWIN
 from tests.weights.files import SMALL_SWIN, build, tiny_resnet
 from tests.weights.test_reading import Calls, attacks
 

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from brs_detr.weights import map_state_dict
+from brs_detr.weights.mapping import Translation
 from tests.reference import needs_reference
 from tests.weights.files import keys, skeleton
 
@@ -83,8 +84,6 @@ def test_co_dino_is_another_architecture_than_co_deformable_detr():
 
 
 def map_to_our_names(source, model):
-    from brs_detr.weights.translation import Translation
-
     translation = Translation(source.keys(), model)
     return {name: translation.entry(name, tensor)[0] for name, tensor in source.items()}
 

@@ -4,9 +4,8 @@ import timm
 import torch
 from timm.models.swin_transformer import checkpoint_filter_fn
 
-from brs_detr.weights import load_content, map_state_dict
-from brs_detr.weights.skeleton import Skeleton
-from brs_detr.weights.swin import MICROSOFT_SWIN, MMDET_SWIN, TIMM_SWIN
+from brs_detr.weights import Skeleton, load_content, map_state_dict
+from brs_detr.weights.formats import MICROSOFT_SWIN, MMDET_SWIN, TIMM_SWIN
 from tests.weights.files import SMALL_SWIN, build, timm_weights
 
 SMALL = {"embed_dim": 24, "depths": (2, 2, 2, 2)}

@@ -5,9 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.fileio import get_file_backend
 from mmengine.logging import MessageHub
 
 from brs_detr.engine import WholeCheckpointHook
+from brs_detr.engine.checkpoints import WholeFileBackend
 from brs_detr.engine.work_dir import latest_checkpoint
 from brs_detr.weights import read_checkpoint
 
@@ -79,3 +81,10 @@ def test_without_a_best_only_the_last_stays(tmp_path: Path) -> None:
     hook.before_train(runner)
     train(runner, hook, [0.1, 0.3])
     assert names(runner.work_dir) == ["epoch_2.pth", "last_checkpoint"]
+
+
+def test_mmengine_writes_whole_files(tmp_path: Path) -> None:
+    backend = get_file_backend(str(tmp_path))
+    assert isinstance(backend, WholeFileBackend)
+    backend.put(b"bytes", str(tmp_path / "deep" / "file"))
+    assert (tmp_path / "deep" / "file").read_bytes() == b"bytes"

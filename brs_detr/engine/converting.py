@@ -4,23 +4,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import brs_detr.ops  # isort: skip  # noqa: F401  supplies mmcv's operators before mmdet imports them
-
+import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .errors import CheckpointError
-from .loading import map_state_dict
-from .reading import read_checkpoint
-from .report import LoadReport
-from .skeleton import Skeleton
-from .translation import Translation
-from .unwrapping import state_dict_of
-from .writing import check_suffix, write_weights
+from brs_detr.errors import CheckpointError
+from brs_detr.files import whole_file
+from brs_detr.weights import LoadReport, Skeleton, map_state_dict, read_checkpoint, state_dict_of
+from brs_detr.weights.mapping import Translation
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+SUFFIXES = (".pth", ".safetensors")
 
 
 def build_skeleton(config: str | Path) -> nn.Module:
@@ -31,8 +28,6 @@ def build_skeleton(config: str | Path) -> nn.Module:
     """
     if not Path(config).is_file():
         raise CheckpointError(f"The config {config} does not exist.")
-    import brs_detr.registry  # noqa: F401  (not at the top: it imports the backbones, which import this package)
-
     init_default_scope("mmdet")
     model_config = Config.fromfile(str(config)).model
     with Skeleton():
@@ -93,6 +88,26 @@ def convert(
         weights = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
     write_weights(destination, weights, _meta(content, source, report))
     return chosen, report
+
+
+def write_weights(path: Path, weights: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """Write a state_dict as .pth (with `meta` beside it) or .safetensors.
+
+    Raises:
+        CheckpointError: the path has another suffix.
+    """
+    check_suffix(path)
+    with whole_file(path) as temporary:
+        if path.suffix == ".pth":
+            torch.save({"state_dict": weights, "meta": meta}, temporary)
+        else:
+            alone = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()}
+            save_file(alone, temporary, {name: str(value) for name, value in meta.items()})
+
+
+def check_suffix(path: Path) -> None:
+    if path.suffix not in SUFFIXES:
+        raise CheckpointError(f"{path} must end in {' or '.join(SUFFIXES)}.")
 
 
 def _meta(content: Mapping[str, Any], source: Path, report: LoadReport) -> dict[str, Any]:

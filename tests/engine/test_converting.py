@@ -9,9 +9,8 @@ import torch
 from mmengine.config import Config
 from safetensors.torch import load_file
 
+from brs_detr.engine import converting
 from brs_detr.weights import CheckpointError, load_checkpoint, map_state_dict, read_checkpoint
-from brs_detr.weights import converting as converter
-from brs_detr.weights.writing import whole_file
 from tests.reference import ROOT, load_reader, needs_reference, tiny_config
 from tests.weights.files import build, keys, timm_weights
 
@@ -54,7 +53,7 @@ def test_the_program(tmp_path, released, config):
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 def test_writes_the_mapped_file(tmp_path, released, config, suffix):
     before, destination = released.read_bytes(), tmp_path / f"ours.{suffix}"
-    converter.convert(released, destination, config)
+    converting.convert(released, destination, config)
     assert released.read_bytes() == before
     model = build(Config.fromfile(config).model)
     report = load_checkpoint(model, destination)
@@ -82,7 +81,7 @@ def test_failures_are_one_sentence_and_leave_no_file(tmp_path, released, config)
         (released, "ours.pth", tmp_path / "none.py", "does not exist"),
     ):
         with pytest.raises(CheckpointError, match=reason):
-            converter.convert(source, tmp_path / destination, settings)
+            converting.convert(source, tmp_path / destination, settings)
     assert {file.name for file in tmp_path.iterdir()} == {"released.pth", "broken.pth", "config.py"}
 
 
@@ -91,7 +90,7 @@ def test_class_layers_are_written_as_they_are(tmp_path, released, config):
     changed = Config.fromfile(config)
     changed.model.roi_head.bbox_head.num_classes = 11
     changed.dump(str(eleven))
-    _, report = converter.convert(released, tmp_path / "ours.pth", eleven)
+    _, report = converting.convert(released, tmp_path / "ours.pth", eleven)
     assert "roi_head.bbox_head.fc_cls.weight" in report.reshaped
     assert load_checkpoint(build(Config.fromfile(config).model), tmp_path / "ours.pth").complete
 
@@ -104,36 +103,17 @@ def test_class_layers_are_written_as_they_are(tmp_path, released, config):
     ],
 )
 def test_the_config_is_found(name, config):
-    assert converter.choose_config(keys(name)).name == config
+    assert converting.choose_config(keys(name)).name == config
 
 
 def test_no_config_fits(tmp_path, config):
     (tmp_path / "configs").mkdir()
     config.rename(tmp_path / "configs" / config.name)
-    assert converter.choose_config(load_reader().tiny_state(), tmp_path).name == config.name
+    assert converting.choose_config(load_reader().tiny_state(), tmp_path).name == config.name
     with pytest.raises(CheckpointError, match="fits none"):
-        converter.choose_config(timm_weights("convnextv2_atto"), tmp_path)
-
-
-def killed_while_writing(path):
-    with whole_file(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError("killed")
-
-
-def test_an_existing_destination_is_replaced_whole_or_stays(tmp_path):
-    path = tmp_path / "ours.pth"
-    path.write_text("old")
-    with pytest.raises(RuntimeError, match="killed"):
-        killed_while_writing(path)
-    assert path.read_text() == "old"
-    with whole_file(path) as temporary:
-        temporary.write_text("new")
-        assert path.read_text() == "old"
-    assert path.read_text() == "new"
-    assert list(tmp_path.iterdir()) == [path]
+        converting.choose_config(timm_weights("convnextv2_atto"), tmp_path)
 
 
 def test_converted_files_are_read_like_any_other(tmp_path, released, config):
-    converter.convert(released, tmp_path / "ours.pth", config)
+    converting.convert(released, tmp_path / "ours.pth", config)
     assert read_checkpoint(tmp_path / "ours.pth").keys() == {"state_dict", "meta"}

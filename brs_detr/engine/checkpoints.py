@@ -1,0 +1,118 @@
+"""Checkpoints of a training: a kill at any moment leaves a whole one, and what is loaded fits or is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.registry import HOOKS
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner as MMEngineRunner
+
+from brs_detr.engine import console
+from brs_detr.errors import InputError
+from brs_detr.files import write_bytes, write_text
+from brs_detr.weights import load_content, read_checkpoint, skip_pretrained
+
+
+class WholeFileBackend(LocalBackend):
+    """mmengine's local files, written whole: its checkpoints pass through here."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        write_bytes(filepath, obj)
+
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = "utf-8") -> None:
+        write_bytes(filepath, obj.encode(encoding))
+
+
+def write_whole_files() -> None:
+    """Let mmengine write every local file whole."""
+    register_backend("local", WholeFileBackend, force=True, prefixes="")
+
+
+@HOOKS.register_module()
+class WholeCheckpointHook(CheckpointHook):
+    """mmengine's hook removes the outdated checkpoint before it writes the new one; this one after."""
+
+    best_ckpt_path: str | None
+
+    def _save_checkpoint_with_step(self, runner: MMEngineRunner, step: int, meta: dict) -> None:
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info("last_ckpt", self.last_ckpt)
+        if self.max_keep_ckpts > 0:
+            kept = [s for s in self.keep_ckpt_ids if s != step] + [step]
+            runner.message_hub.update_info("keep_ckpt_ids", kept)  # a resumed run removes those beyond the limit
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if is_main_process():
+            write_text(Path(runner.work_dir, "last_checkpoint"), self.last_ckpt)
+        if self.max_keep_ckpts > 0:
+            for outdated in kept[: -self.max_keep_ckpts]:
+                self._remove(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(outdated)))
+            self.keep_ckpt_ids.extend(kept[-self.max_keep_ckpts :])  # a deque of this length
+
+    def _save_best_checkpoint(self, runner: MMEngineRunner, metrics: dict) -> None:
+        if not self.save_best or len(self.key_indicators) != 1:  # none, or several: mmengine's order of doing things
+            super()._save_best_checkpoint(runner, metrics)
+            return
+        outdated, self.best_ckpt_path = self.best_ckpt_path, None
+        super()._save_best_checkpoint(runner, metrics)
+        if self.best_ckpt_path is None:
+            self.best_ckpt_path = outdated
+        elif outdated:
+            self._remove(outdated)
+
+    def _remove(self, path: str) -> None:
+        if is_main_process() and self.file_backend.isfile(path):
+            self.file_backend.remove(path)
+
+
+class Runner(MMEngineRunner):
+    """mmengine's runner, which loads a checkpoint whole or not at all, and says what does not fit."""
+
+    new_classes = False  # whether loaded weights may belong to another number of classes
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        console.quieten(logger)
+        return logger
+
+    def _init_model_weights(self) -> None:
+        """No download of a backbone's weights that the checkpoint is about to replace."""
+        if self._load_from or self._resume:
+            skip_pretrained(self.model)
+        super()._init_model_weights()
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: str | torch.device = "cpu",
+        strict: bool = False,
+        revise_keys: list | None = None,
+    ) -> dict[str, Any]:
+        content = read_checkpoint(filename, map_location)
+        self.call_hook("after_load_checkpoint", checkpoint=content)
+        report = load_content(self.model, content, filename, whole=not self.new_classes)
+        self._has_loaded = True
+        self.logger.info(f"{filename}\n{report}")
+        return content
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        content = read_checkpoint(filename)
+        if absent := [key for key in ("meta", "message_hub", "optimizer") if key not in content]:
+            raise InputError(
+                f"The checkpoint {filename} cannot be resumed, it has no {absent[0]}: start from its weights "
+                "with --load-from instead."
+            )
+        super().resume(filename, *args, **kwargs)

@@ -1,0 +1,70 @@
+"""The config of a run: read, and changed by the command line's options before anything is built."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.registry import OPTIM_WRAPPERS
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+from brs_detr.errors import InputError
+
+
+def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -> Config:
+    """Read a config, merge the command line's ``key=value`` options, settle the work directory.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"The config {path} does not exist.")
+    config = Config.fromfile(path)
+    config.merge_from_dict(options or {})
+    config.work_dir = folder or config.get("work_dir") or str(Path("work_dirs", Path(path).stem))
+    return config
+
+
+def set_epochs(config: Config, epochs: int) -> None:
+    """Train for this many epochs, with every epoch of the learning-rate schedule moved in proportion.
+
+    Raises:
+        InputError: no epoch, or the config counts iterations.
+    """
+    if epochs < 1:
+        raise InputError("--epochs needs at least 1.")
+    if "max_epochs" not in config.get("train_cfg", {}):
+        raise InputError("--epochs needs a config that trains by epochs.")
+    stretch = epochs / config.train_cfg.max_epochs
+    config.train_cfg.max_epochs = epochs
+    for scheduler in config.get("param_scheduler") or []:
+        if not scheduler.get("by_epoch", True):
+            continue
+        for key in ("begin", "end", "T_max"):
+            if key in scheduler:
+                scheduler[key] = round(scheduler[key] * stretch)
+        if "milestones" in scheduler:
+            scheduler.milestones = sorted({max(1, round(step * stretch)) for step in scheduler.milestones})
+
+
+@OPTIM_WRAPPERS.register_module()
+class BFloat16OptimWrapper(OptimWrapper):
+    """Runs the forward pass under bfloat16 autocast, on a CPU too; weights and optimiser stay in float32."""
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        with super().optim_context(model), torch.autocast(get_device(), dtype=torch.bfloat16):
+            yield
+
+
+def use_mixed_precision(config: Config) -> None:
+    """Switch the config's optimiser to mixed precision: bfloat16, or float16 on a GPU without it."""
+    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False):
+        config.optim_wrapper.type = "AmpOptimWrapper"
+        config.optim_wrapper.loss_scale = "dynamic"
+    else:
+        config.optim_wrapper.type = BFloat16OptimWrapper.__name__
