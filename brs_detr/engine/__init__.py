@@ -7,8 +7,8 @@ from brs_detr.engine import atomic
 from brs_detr.engine.amp import BFloat16OptimWrapper
 from brs_detr.engine.checkpoint_hook import WholeCheckpointHook
 from brs_detr.engine.curves import CurvesHook
-from brs_detr.engine.loss_time_hook import LossTimeHook
 from brs_detr.engine.progress import ProgressHook
+from brs_detr.timing.loss_time import LossTimeHook
 
 atomic.register()
 
