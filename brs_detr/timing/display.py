@@ -102,7 +102,7 @@ def milliseconds_by_head(rows: list[Row]) -> dict[str, dict[str, float]]:
 
 
 def bar_label(milliseconds: float) -> str:
-    return f"{milliseconds:,.0f}" if milliseconds >= 100 else f"{milliseconds:.2g}"
+    return f"{milliseconds:,.0f}" if milliseconds >= 10 else f"{milliseconds:.2g}"
 
 
 def draw_config(axes: Axes, rows: list[Row]) -> None:

@@ -20,9 +20,10 @@ from .recording import METHODS, Case
 
 TOTAL = "total"
 AS_CONFIGURED = "as configured"
+CASE = ("config", "head", "layer", "method", "positives", "negatives")
 COLUMNS = (  # of the CSV: what the times depend on, the case, and what was measured
     *("device", "threads", "torch", "mmdet", "seed", "source", "images", "image_size", "delta"),
-    *("config", "head", "layer", "method", "positives", "negatives"),
+    *CASE,
     *("forward_ms", "forward_ms_p20", "forward_ms_p80", "backward_ms", "backward_ms_p20", "backward_ms_p80"),
     *("repeats", "synchronisations", "memory_mb", "called_in_training", "share"),
 )
@@ -77,12 +78,7 @@ class Row:
             for suffix, percentile in (("", "p50"), ("_p20", "p20"), ("_p80", "p80"))
         }
         return {
-            "config": self.config,
-            "head": self.head,
-            "layer": self.layer,
-            "method": self.method,
-            "positives": self.positives,
-            "negatives": self.negatives,
+            **{name: getattr(self, name) for name in CASE},
             **times,
             "repeats": m.forward.runs,
             "synchronisations": m.synchronisations,

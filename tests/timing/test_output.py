@@ -9,7 +9,7 @@ import cv2
 import pytest
 
 from brs_detr.errors import InputError
-from brs_detr.timing.display import milliseconds_by_head, plot_report, print_report
+from brs_detr.timing.display import bar_label, milliseconds_by_head, plot_report, print_report
 from brs_detr.timing.report import COLUMNS, TOTAL, Report, append_csv, check_csv, has_columns, write_csv, write_json
 from tests.reference import ROOT
 from tests.timing.examples import report, row
@@ -100,6 +100,10 @@ def test_bars() -> None:
         "b": {"exact": 4.0, "pairwise": 200.0},
         TOTAL: {"exact": 6.0, "pairwise": 300.0},
     }
+
+
+def test_labels_of_bars_are_no_powers() -> None:
+    assert [bar_label(time) for time in (0.123, 9.96, 12.3, 99.8, 1643.9)] == ["0.12", "10", "12", "100", "1,644"]
 
 
 def test_the_chart_is_drawn(tmp_path: Path) -> None:
