@@ -11,11 +11,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without installing the project
 
+from brs_detr.engine import console
 from brs_detr.engine.arguments import KeyValue
+from brs_detr.engine.launch import load_config
 from brs_detr.errors import ends_with_a_sentence
-from brs_detr.timing import files, plot, table
+from brs_detr.timing import display, report
 from brs_detr.timing.measuring import Effort
-from brs_detr.timing.methods import METHODS
+from brs_detr.timing.recording import METHODS
 from brs_detr.timing.run import Settings, time_losses
 
 
@@ -28,11 +30,11 @@ def parse() -> argparse.Namespace:
         "--source",
         default="shapes",
         metavar="shapes|model|CHECKPOINT",
-        help="whose outputs: drawn at random in the heads' shapes (default); the initialised model's on random "
+        help="whose outputs: random ones in the heads' shapes (default); the initialised model's on random "
         "images; or a checkpoint's on the config's training images. The last two tell the share of an iteration",
     )
     parser.add_argument(
-        "--methods", nargs="+", choices=METHODS, default=list(METHODS), help="ways to solve the ranking problems"
+        "--methods", nargs="+", choices=METHODS, default=list(METHODS), help="how to solve the ranking problems"
     )
     parser.add_argument("--images", type=int, default=4, help="batch size, default %(default)s")
     parser.add_argument("--image-size", type=int, nargs=2, default=[800, 1333], metavar=("H", "W"))
@@ -62,24 +64,25 @@ def settings_of(args: argparse.Namespace) -> Settings:
         device=args.device,
         threads=args.threads,
         seed=args.seed,
-        options=args.cfg_options,
     )
 
 
 @ends_with_a_sentence
 def main() -> None:
     args = parse()
+    console.silence_third_parties()
     if args.csv:
-        files.check_csv(args.csv)
-    report = time_losses(args.configs, settings_of(args))
-    table.print_report(report)
+        report.check_csv(args.csv)
+    configs = [(path, load_config(path, args.cfg_options, folder=None)) for path in args.configs]
+    measured = time_losses(configs, settings_of(args))
+    display.print_report(measured)
     if args.csv:
-        files.append_csv(args.csv, report)
+        report.write_csv(args.csv, measured)
     if args.json:
-        files.write_json(args.json, report)
+        report.write_json(args.json, measured)
     if args.plot:
-        plot.plot(args.plot, report)
-    if report.interrupted:
+        display.plot_report(args.plot, measured)
+    if measured.interrupted:
         raise SystemExit(130)
 
 

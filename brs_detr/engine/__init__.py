@@ -11,7 +11,7 @@ from brs_detr.engine.checkpoints import WholeCheckpointHook, write_whole_files
 from brs_detr.engine.config import BFloat16OptimWrapper
 from brs_detr.engine.console import ProgressHook
 from brs_detr.engine.curves import CurvesHook
-from brs_detr.engine.loss_time_hook import LossTimeHook
+from brs_detr.timing.loss_time import LossTimeHook
 
 write_whole_files()
 

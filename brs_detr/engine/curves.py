@@ -14,8 +14,8 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from brs_detr.engine.loss_time_hook import LOSS_TIME
 from brs_detr.files import write_bytes
+from brs_detr.timing.loss_time import LOSS_TIME
 
 Rows = dict[int, dict[str, Any]]
 MOST_LOSSES = 8

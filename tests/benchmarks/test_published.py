@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from . import brute_force
-from .baselines import loop_over_buckets, loop_over_positives
-from .problems import make, rank_sort
+from benchmarks.published import loop_over_buckets, loop_over_positives
+from tests.losses import brute_force
+from tests.losses.problems import make, rank_sort
 
 
 def assert_same(ours: tuple[torch.Tensor, ...], expected: tuple[np.ndarray, ...]) -> None:

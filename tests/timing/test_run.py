@@ -10,8 +10,8 @@ from mmengine.config import Config
 from brs_detr.errors import InputError
 from brs_detr.timing import run
 from brs_detr.timing.measuring import Effort
-from brs_detr.timing.rows import TOTAL, Report
-from brs_detr.timing.run import Settings, time_losses
+from brs_detr.timing.report import TOTAL, Report
+from brs_detr.timing.run import Settings
 from tests.reference import ROOT
 
 BRS = str(ROOT / "configs" / "brs_detr" / "brs-detr_tiny_digits.py")
@@ -23,6 +23,13 @@ def settings(**changes: object) -> Settings:
     return Settings(**{"images": 2, "image_size": (96, 128), "effort": QUICK, **changes})
 
 
+def time_losses(paths: list[str], settings: Settings, options: dict | None = None) -> Report:
+    configs = [(path, Config.fromfile(path)) for path in paths]
+    for _, config in configs:
+        config.merge_from_dict(options or {})
+    return run.time_losses(configs, settings)
+
+
 def check_shares(report: Report) -> None:
     """Of an iteration, which is more than its losses."""
     rows = report.with_totals()
@@ -30,7 +37,7 @@ def check_shares(report: Report) -> None:
     for row in rows:
         assert row.share is not None
         assert 0 < row.share < 1
-        assert row.measurement.repeats >= 1
+        assert row.measurement.forward.runs >= 1
     assert all(seconds is not None and seconds > 0 for seconds in report.outside.values())
 
 
@@ -52,8 +59,8 @@ def test_a_checkpoint_on_training_images(digits: Path, tmp_path: Path) -> None:
         "train_dataloader.dataset.data_root": str(digits),
         "train_dataloader.dataset.pipeline.2.scales": [(96, 96)],
     }
-    checkpoint = settings(source=str(tmp_path / "model.pth"), methods=("exact",), options=options)
-    report = time_losses([BRS], checkpoint)
+    checkpoint = settings(source=str(tmp_path / "model.pth"), methods=("exact",))
+    report = time_losses([BRS], checkpoint, options)
     check_shares(report)
     assert report.environment["image_size"] == "as configured"
     sizes = {row.layer: row.positives + row.negatives for row in report.rows}
@@ -62,7 +69,7 @@ def test_a_checkpoint_on_training_images(digits: Path, tmp_path: Path) -> None:
         time_losses([str(ROOT / "tests" / "engine" / "tiny_dino.py")], checkpoint)
     elsewhere = {"train_dataloader.dataset.data_root": str(tmp_path)}
     with pytest.raises(InputError, match=r"annotations/train\.json"):
-        time_losses([BRS], settings(source=str(tmp_path / "model.pth"), options=elsewhere))
+        time_losses([BRS], checkpoint, elsewhere)
 
 
 def write(path: Path, text: str) -> str:
@@ -73,7 +80,6 @@ def write(path: Path, text: str) -> str:
 def test_what_cannot_be_timed(tmp_path: Path) -> None:
     no_loss = write(tmp_path / "resnet.py", "model = dict(type='ResNet', depth=18, out_indices=(0,))")
     cases = [
-        ("missing.py", {}, r"The config missing\.py does not exist\."),
         (no_loss, {}, r"resnet\.py has no classification loss to time"),
         (write(tmp_path / "empty.py", "seed = 0"), {}, r"empty\.py describes no model"),
         (BRS, {"source": "missing.pth"}, r"The checkpoint missing\.pth does not exist"),

@@ -1,60 +1,25 @@
 """How long the classification losses of a training step take, forward and backward, without stopping a GPU."""
 
-import time
+from collections import deque
 from typing import Any
 
 import torch
+from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.hooks import RemovableHandle
 
-Mark = float | torch.cuda.Event
+from .measuring import Span
+
 LOSS_NAME = "loss_cls"
+LOSS_TIME = "loss_time"
 
 
 def classification_losses(model: nn.Module) -> dict[str, nn.Module]:
     """The modules whose name ends with `loss_cls`, by that name."""
     return {name: module for name, module in model.named_modules() if name.endswith(LOSS_NAME)}
-
-
-def mark(on_gpu: bool) -> Mark:
-    """This moment: on a GPU the one at which it gets here, which can be read later."""
-    if not on_gpu:
-        return time.perf_counter()
-    event = torch.cuda.Event(enable_timing=True)
-    event.record()
-    return event
-
-
-class Span:
-    """From the first `start` to the last `finish`."""
-
-    def __init__(self, on_gpu: bool) -> None:
-        self.on_gpu = on_gpu
-        self.first: Mark | None = None
-        self.last: Mark | None = None
-
-    def start(self) -> None:
-        self.first = self.first or mark(self.on_gpu)
-
-    def finish(self) -> None:
-        self.last = mark(self.on_gpu)
-
-    @property
-    def complete(self) -> bool:
-        return self.first is not None and self.last is not None
-
-    @property
-    def readable(self) -> bool:
-        """Whether reading does not wait for a GPU."""
-        return not isinstance(self.last, torch.cuda.Event) or self.last.query()
-
-    @property
-    def seconds(self) -> float:
-        """Of a complete span."""
-        if isinstance(self.first, torch.cuda.Event):
-            return self.first.elapsed_time(self.last) / 1000  # type: ignore[arg-type]
-        return self.last - self.first  # type: ignore[operator]
 
 
 class LossTimer:
@@ -111,3 +76,39 @@ class LossTimer:
         for leaf in tree_leaves(outputs):
             if isinstance(leaf, Tensor) and leaf.requires_grad:
                 leaf.register_hook(lambda gradient: backward.start())
+
+
+@HOOKS.register_module()
+class LossTimeHook(Hook):
+    """Logs `loss_time` beside mmengine's `time` and `data_time`: the seconds an iteration spends in its losses.
+
+    They are forward and backward of every classification loss (`LossTimer`), summed. On a GPU an iteration's time
+    is logged once it can be read without waiting, usually with the next iteration.
+    """
+
+    priority = "NORMAL"  # before the logger
+
+    def __init__(self) -> None:
+        self.timer = LossTimer()
+        self.losses: list[nn.Module] = []
+        self.unread: deque[list[Span]] = deque()
+
+    def before_train(self, runner: Runner) -> None:
+        self.losses = list(classification_losses(runner.model).values())
+        self.unread.clear()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        self.timer.attach(self.losses)  # for this iteration only, so that no copy of the model carries hooks
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
+        self.timer.detach()
+        if self.losses:
+            self.unread.append(self.timer.take())
+        while self.unread and all(span.readable for span in self.unread[0]):
+            seconds = sum(span.seconds for span in self.unread.popleft())
+            runner.message_hub.update_scalar(f"train/{LOSS_TIME}", seconds)
+
+    def after_train(self, runner: Runner) -> None:
+        self.losses = []

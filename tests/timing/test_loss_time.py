@@ -14,7 +14,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from brs_detr.engine import LossTimeHook
-from brs_detr.engine.loss_timer import LossTimer, classification_losses
+from brs_detr.timing.loss_time import LossTimer, classification_losses
 from tests.scripts.processes import run, write_config
 
 FORWARD, BACKWARD = 0.02, 0.03  # seconds of one loss

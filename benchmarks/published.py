@@ -1,6 +1,6 @@
 """How these losses were computed before: with a Python loop over the positives, or over the buckets.
 
-For benchmarks, and compared with the definition in test_baselines.py. Both return the ranking loss, the sorting
+What the benchmarks compare with; the tests compare it with the definition. Both return the ranking loss, the sorting
 loss and the gradient of their sum, for logits and targets (N,) on any device.
 """
 
@@ -84,7 +84,7 @@ def loop_over_buckets(logits: Tensor, targets: Tensor, delta: float) -> tuple[Te
 
 
 def _relevant(logits: Tensor, targets: Tensor, delta: float) -> tuple[Tensor, Tensor]:
-    """Places of the positives, and of the negatives that any of them can feel."""
+    """Indices of the positives, and of the negatives that count: no lower than delta below the lowest positive."""
     positive = (targets > 0).nonzero()[:, 0]
     lowest = logits[positive].min() - delta
     return positive, ((targets == 0) & (logits >= lowest)).nonzero()[:, 0]
