@@ -12,11 +12,8 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -26,7 +23,7 @@ from mmdet.structures.mask import BitmapMasks
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.structures import InstanceData
-from torch import Tensor, nn
+from torch import nn
 
 import brs_detr.registry  # noqa: F401
 from brs_detr.timing.counting import CountSynchronisations
