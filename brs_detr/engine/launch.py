@@ -13,6 +13,7 @@ from mmengine.dist import is_main_process
 import brs_detr.registry  # noqa: F401  (also for configs that do not name it)
 from brs_detr.data.checks import check_data
 from brs_detr.engine import amp, atomic, console, distributed, progress, schedule, work_dir
+from brs_detr.engine.metrics import without_prefix
 from brs_detr.engine.runner import Runner
 from brs_detr.errors import InputError
 from brs_detr.losses import NotFiniteError
@@ -79,7 +80,7 @@ def train(
     if mixed_precision:
         amp.enable(config)
     if seed is not None:
-        config.randomness = {"seed": seed}
+        config.randomness = {**config.get("randomness", {}), "seed": seed}
     if load_from:
         config.load_from = load_from
     remarks = resolve_resume(config, resume) if resume else []
@@ -141,7 +142,7 @@ def evaluate(
         out: the file of the metrics; ``metrics.json`` beside the log otherwise.
 
     Returns:
-        The metrics, with the names of COCO (``bbox_mAP``, ``bbox_mAP_50``, ...).
+        The metrics without their data set's prefix (COCO's are ``bbox_mAP``, ``bbox_mAP_50``, ...).
     """
     console.silence_third_parties()
     distributed.start(launcher)
@@ -162,7 +163,7 @@ def evaluate(
         results = runner.test()
     finally:
         progress.close(runner)
-    metrics = {name.removeprefix("coco/"): float(value) for name, value in results.items()}
+    metrics = without_prefix({name: float(value) for name, value in results.items()})
     if is_main_process():
         path = Path(out) if out else Path(runner.log_dir, "metrics.json")
         atomic.write_text(path, json.dumps(metrics, indent=2) + "\n")
