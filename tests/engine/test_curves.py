@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
+from matplotlib.axes import Axes
 
 from brs_detr.engine import curves
 from brs_detr.engine.curves import Rows, draw_curves, read_scalars, telling_losses
@@ -35,15 +37,17 @@ LVIS = {"lvis/bbox_AP": 0.2, "lvis/bbox_AP50": 0.4, "lvis/bbox_AP75": 0.1, "lvis
 
 def test_ap_of_any_data_set_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: dict[str, list[float]] = {}
-    monkeypatch.setattr(curves, "plot", lambda axes, rows, key, label, **_: drawn.update({label: values(rows, key)}))
+    plot = curves.plot
+
+    def noted(axes: Axes, rows: Rows, key: str, label: str, **style: Any) -> None:
+        plot(axes, rows, key, label, **style)
+        drawn[label] = list(axes.lines[-1].get_ydata())
+
+    monkeypatch.setattr(curves, "plot", noted)
     write_run(tmp_path, "20260101_000000", [{"loss": 1.0, "step": 1}, LVIS | {"step": 1}, LVIS | {"step": 2}])
     assert draw_curves(tmp_path)
     drawn.pop("total")
     assert drawn == {"AP": [0.2, 0.2], "AP50": [0.4, 0.4], "AP75": [0.1, 0.1], "mask AP": [0.15, 0.15]}
-
-
-def values(rows: Rows, key: str) -> list[float]:
-    return [row[key] for row in rows.values() if key in row]
 
 
 def test_an_evaluation_without_ap_is_no_row_of_the_curves(tmp_path: Path) -> None:
