@@ -12,7 +12,7 @@ from mmengine.dist import is_main_process
 
 import brs_detr.registry  # noqa: F401  (also for configs that do not name it)
 from brs_detr.data.checks import check_data
-from brs_detr.engine import amp, atomic, console, distributed, progress, schedule, work_dir
+from brs_detr.engine import amp, atomic, config_names, console, distributed, progress, schedule, work_dir
 from brs_detr.engine.metrics import without_prefix
 from brs_detr.engine.runner import Runner
 from brs_detr.errors import InputError
@@ -28,9 +28,10 @@ def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -
     Raises:
         InputError: there is no such file.
     """
-    if not Path(path).is_file():
+    file = config_names.locate(path)
+    if not file.is_file():
         raise InputError(f"The config {path} does not exist.")
-    config = Config.fromfile(path)
+    config = Config.fromfile(file)
     config.merge_from_dict(options or {})
     config.work_dir = folder or config.get("work_dir") or str(Path("work_dirs", Path(path).stem))
     return config

@@ -20,7 +20,7 @@ from .translation import Translation
 from .unwrapping import state_dict_of
 from .writing import check_suffix, write_weights
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS = Path(__file__).resolve().parents[1] / ".mim" / "configs"
 
 
 def build_skeleton(config: str | Path) -> nn.Module:
