@@ -95,12 +95,12 @@ class RankingClassLoss(nn.Module):
 
 
 @MODELS.register_module()
-class RankSortLoss(RankingClassLoss, losses.RankSortLoss, QualityFocalLoss):
+class RankSortLoss(RankingClassLoss, losses.RankSortLoss, QualityFocalLoss):  # type: ignore[misc]  # weight is third
     """`brs_detr.losses.RankSortLoss` for mmdet's registry and heads."""
 
 
 @MODELS.register_module()
-class APLoss(RankingClassLoss, losses.APLoss, QualityFocalLoss):
+class APLoss(RankingClassLoss, losses.APLoss, QualityFocalLoss):  # type: ignore[misc]
     """`brs_detr.losses.APLoss` for mmdet's registry and heads."""
 
     needs_ious = False
