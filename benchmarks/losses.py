@@ -5,6 +5,7 @@
     python -m benchmarks.losses growth                 # sizes doubled, with fitted exponents and a figure
     python -m benchmarks.losses deviation              # how far each method is from the definition
     python -m benchmarks.losses step                   # the ranking problems of one BRS-DETR step
+    python -m benchmarks.losses limits                 # where "exact" changes its way of summing (losses/blocks.py)
 
 Prints tables, writes them to benchmarks/results/NAME.md with a figure, and appends to benchmarks/results/losses.csv.
 """
@@ -14,12 +15,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 
 from brs_detr.files import write_text
-from brs_detr.losses import rank_sort_loss
+from brs_detr.losses import blocks, rank_sort_loss
 from brs_detr.timing.counting import peak_memory
 from brs_detr.timing.measuring import Effort, Times, race
 from brs_detr.timing.report import append_csv, environment
@@ -164,6 +166,38 @@ def step(setting: Setting) -> str:
     return markdown(["method", "ms", "multiple"], rows)
 
 
+ALL_PAIRS, TABLES = dict(few_pairs=1 << 62), dict(few_pairs=-1, few_positives=0)
+ALL_POSITIVES, DOMINANCE = dict(few_positive_pairs=1 << 62), dict(few_positive_pairs=-1)
+CROSSOVERS = {  # (P, N) around each of `blocks.Limits`, and the two ways of summing that it chooses between
+    "few_pairs": ([(p, k * 100_000 // p) for p in (30, 300) for k in (1, 2, 4, 8, 16)], ALL_PAIRS, TABLES),
+    "few_positives": ([(p, n) for n in (100_000, 1_000_000) for p in (2, 4, 6, 8, 12)], ALL_PAIRS, TABLES),
+    "few_positive_pairs": ([(p, 1000) for p in (200, 400, 632, 1000, 2000)], ALL_POSITIVES, DOMINANCE),
+}
+
+
+def limits(setting: Setting) -> str:
+    """Below each limit the first way should be the quicker, above it the second."""
+    rows = []
+    for name, (sizes, below, above) in CROSSOVERS.items():
+        for positives, negatives in sizes:
+            problem = problems.make(positives, negatives, device=setting.device)
+            runs = {way: partial(_exact_with, changed, *problem) for way, changed in enumerate((below, above))}
+            times = race(runs, setting.device, replace(EFFORT, seconds=1.0))
+            rows.append(
+                [name, str(positives), f"{negatives:,}", *map(milliseconds, times.values()), ratio(*times.values())]
+            )
+            print(" ".join(rows[-1]), flush=True)
+    header = ["limit", "P", "N", "below it, ms", "above it, ms", "first / second"]
+    return f"Now: {blocks.limits(setting.device)}\n\n{markdown(header, rows)}"
+
+
+def _exact_with(changed: dict[str, int], logits: Tensor, targets: Tensor) -> None:
+    """A step of "exact" with other limits."""
+    name = "CPU" if logits.device.type == "cpu" else "GPU"
+    with patch.object(blocks, name, getattr(blocks, name)._replace(**changed)):
+        ranking(logits, targets, "exact")
+
+
 def _solve_all(method: object, each: list[problems.Problem]) -> None:
     for x, y in each:
         method(x, y)  # type: ignore[operator]
@@ -176,7 +210,7 @@ def _solve_calls(calls: list[list[problems.Problem]]) -> None:
         torch.autograd.grad([term for pair in losses for term in pair], logits)
 
 
-PARTS = {"grid": grid, "growth": growth, "deviation": deviation, "step": step}
+PARTS = {"grid": grid, "growth": growth, "deviation": deviation, "step": step, "limits": limits}
 
 
 def parse() -> argparse.Namespace:
