@@ -26,6 +26,7 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 import brs_detr.registry  # noqa: F401
+from brs_detr.engine.console import silence_third_parties
 from brs_detr.timing.counting import CountSynchronisations
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -124,6 +125,7 @@ def reads_of(name: str) -> Counter[str]:
 
 
 def main() -> None:
+    silence_third_parties()
     logging.disable(logging.INFO)  # of every initialised weight
     lines = [f"| config | {' | '.join(KINDS)} |", "| --- |" + " --- |" * len(KINDS)]
     for name in CONFIGS:
