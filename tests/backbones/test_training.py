@@ -9,6 +9,7 @@ from tests.weights.files import shell
 
 BACKBONES = ROOT / "configs" / "_base_" / "backbones"
 
+
 def tiny_detector(detector, name):
     """The recorded tiny `detector` with the backbone of configs/_base_/backbones/`name`."""
     base = Config.fromfile(str(BACKBONES / f"{name}.py"))
