@@ -7,10 +7,12 @@ from mmengine.config import Config
 from tests.reference import ROOT, build, needs_reference, recorded_batch, tiny_config
 from tests.weights.files import shell
 
+BACKBONES = ROOT / "configs" / "_base_" / "backbones"
+
 
 def tiny_detector(detector, name):
     """The recorded tiny `detector` with the backbone of configs/_base_/backbones/`name`."""
-    base = Config.fromfile(str(ROOT / "configs" / "_base_" / "backbones" / f"{name}.py"))
+    base = Config.fromfile(str(BACKBONES / f"{name}.py"))
     cfg = tiny_config(detector)
     backbone = {**base.timm_backbone, "pretrained": False}
     backbone.pop("_delete_")
@@ -45,9 +47,9 @@ def test_a_training_step(detector, name):
     assert not [key for key, value in model.backbone.named_parameters() if torch.equal(value, before[key])]
 
 
-@pytest.mark.parametrize("name", ["timm_convnext_tiny", "timm_convnext_atto", "timm_vit_small"])
+@pytest.mark.parametrize("name", [path.stem for path in sorted(BACKBONES.glob("timm_*.py"))])
 def test_the_configs_state_their_channels(name):
-    base = Config.fromfile(str(ROOT / "configs" / "_base_" / "backbones" / f"{name}.py"))
+    base = Config.fromfile(str(BACKBONES / f"{name}.py"))
     backbone = {**base.timm_backbone}
     backbone.pop("_delete_")
     model = shell(backbone)

@@ -11,7 +11,11 @@ from benchmarks import illustrations
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDERS = ("benchmarks", "brs_detr/heads", "checkpoints")
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *(ROOT / folder / "README.md" for folder in FOLDERS)]
+PAGES = [
+    *(ROOT / page for page in ("README.md", "CONTRIBUTING.md")),
+    *sorted(ROOT.glob("docs/*.md")),
+    *(ROOT / folder / "README.md" for folder in FOLDERS),
+]
 LOSSES = ROOT / "brs_detr" / "losses"
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from brs_detr.losses import alrp_loss, ap_loss, blocks, grid, rank_sort_loss, ranking
+from brs_detr.losses import METHODS, alrp_loss, ap_loss, blocks, grid, rank_sort_loss, ranking
 
 LOGITS = {
     "normal": lambda rng, n: rng.normal(size=n) * 2,
@@ -33,6 +33,7 @@ IOUS = {
     "ones": lambda rng, n: np.ones(n),
     "tiny": lambda rng, n: rng.choice([1e-6, 1e-3, 1], size=n),
 }
+DEFINING = [method for method in METHODS if method != "bucketed"]  # they are the definition at every delta
 DELTAS = [0.0, 0.25, 0.5, 1.0, 1e-30, 1e-6, 1e-3, 10.0, 1e5, 1e30]
 
 

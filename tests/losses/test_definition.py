@@ -6,10 +6,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brs_detr.losses import rank_sort_loss
+from brs_detr.losses import METHODS, rank_sort_loss
 
 from . import brute_force
-from .problems import Case, alrp, as_if_large, assert_agree, average_precision, box_errors, cases, make, rank_sort
+from .problems import (
+    DEFINING,
+    Case,
+    alrp,
+    as_if_large,
+    assert_agree,
+    average_precision,
+    box_errors,
+    cases,
+    make,
+    rank_sort,
+)
 
 compare = settings(settings.get_profile("definition"))
 
@@ -18,7 +29,7 @@ compare = settings(settings.get_profile("definition"))
 @given(case=cases())
 def test_rank_sort_is_the_definition(case: Case) -> None:
     expected = brute_force.rank_sort(case.logits, case.targets, case.delta)
-    for method in ("exact", "pairwise"):
+    for method in DEFINING:
         assert_agree(rank_sort(case.logits, case.targets, delta=case.delta, method=method), expected)
     with as_if_large():
         assert_agree(rank_sort(case.logits, case.targets, delta=case.delta), expected)
@@ -29,7 +40,7 @@ def test_rank_sort_is_the_definition(case: Case) -> None:
 def test_ap_is_the_definition(case: Case) -> None:
     for interpolated in (True, False):
         expected = brute_force.average_precision(case.logits, case.targets, case.delta, interpolated)
-        for method in ("exact", "pairwise"):
+        for method in DEFINING:
             ours = average_precision(
                 case.logits, case.targets, delta=case.delta, method=method, interpolated=interpolated
             )
@@ -44,7 +55,7 @@ def test_ap_is_the_definition(case: Case) -> None:
 def test_alrp_is_the_definition(case: Case) -> None:
     errors = box_errors(case.targets)
     expected = brute_force.alrp(case.logits, case.targets, errors, case.delta)
-    for method in ("exact", "pairwise"):
+    for method in DEFINING:
         assert_agree(alrp(case.logits, case.targets, errors, delta=case.delta, method=method), expected)
     with as_if_large():
         assert_agree(alrp(case.logits, case.targets, errors, delta=case.delta), expected)
@@ -71,7 +82,7 @@ def test_bucketed_is_exact_without_a_ramp(case: Case) -> None:
     assert_agree(rank_sort(case.logits, case.targets, delta=0, method="bucketed"), expected)
 
 
-@pytest.mark.parametrize("method", ["exact", "pairwise", "bucketed"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("delta", [0.0, 0.5])
 def test_larger_problems(method: str, delta: float) -> None:
     logits, targets = make(1, 300, 20_000, 50, "normal", "random")
@@ -110,7 +121,7 @@ def test_error_budget(positives: int, negatives: int, delta: float) -> None:
 
 
 @pytest.mark.parametrize("delta", [0.1, 0.3, 0.5, 1 / 3])
-@pytest.mark.parametrize("method", ["exact", "pairwise"])
+@pytest.mark.parametrize("method", DEFINING)
 def test_double_precision_is_kept(method: str, delta: float) -> None:
     """Also where delta is no float32."""
     logits, targets = make(4, 40, 3000, 5, "normal", "random")
@@ -122,7 +133,7 @@ def test_double_precision_is_kept(method: str, delta: float) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("method", ["exact", "pairwise", "bucketed"])
+@pytest.mark.parametrize("method", METHODS)
 def test_half_precision_is_computed_in_single(dtype: torch.dtype, method: str) -> None:
     logits, targets = make(5, 40, 3000, 5, "normal", "random")
     logits, half = logits.to(dtype).float(), logits.to(dtype)

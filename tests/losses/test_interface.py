@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from brs_detr.losses import (
+    METHODS,
     MIN_IOU,
     AlrpLoss,
     APLoss,
@@ -22,8 +23,6 @@ from brs_detr.losses import (
 )
 
 from .problems import make
-
-METHODS = ["exact", "bucketed", "pairwise"]
 
 
 def problem(seed: int = 0, positives: int = 20, negatives: int = 300, ignored: int = 4) -> tuple[Tensor, Tensor]:

@@ -5,11 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from brs_detr.losses import rank_sort_loss
+from brs_detr.losses import METHODS, rank_sort_loss
 
 from .problems import assert_agree, average_precision, make, rank_sort
-
-METHODS = ["exact", "pairwise", "bucketed"]
 
 
 @pytest.mark.parametrize("method", METHODS)

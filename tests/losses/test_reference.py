@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from .problems import alrp, assert_agree, average_precision, rank_sort
+from .problems import DEFINING, alrp, assert_agree, average_precision, rank_sort
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "reference"
 pytestmark = pytest.mark.skipif(
@@ -36,14 +36,14 @@ def records(loss: str) -> list[tuple[str, float, torch.Tensor, list[float], np.n
     return result
 
 
-@pytest.mark.parametrize("method", ["exact", "pairwise"])
+@pytest.mark.parametrize("method", DEFINING)
 def test_rank_sort(method: str) -> None:
     for _, delta, logits, targets, values, gradient in records("RankSort"):
         ranking, sorting, of_ranking, of_sorting = rank_sort(logits, targets, delta=delta, method=method)
         assert_agree((ranking, sorting, of_ranking + of_sorting), (*values, gradient), 2e-6)
 
 
-@pytest.mark.parametrize("method", ["exact", "pairwise"])
+@pytest.mark.parametrize("method", DEFINING)
 def test_interpolated_ap(method: str) -> None:
     for _, delta, logits, targets, values, gradient in records("APLoss"):
         ours = average_precision(logits, targets, delta=delta, method=method, interpolated=True)
@@ -66,7 +66,7 @@ def test_bucketed_ap_as_released() -> None:
             assert_agree(ours, (*values, gradient), 2e-6)
 
 
-@pytest.mark.parametrize("method", ["exact", "pairwise"])
+@pytest.mark.parametrize("method", DEFINING)
 def test_alrp(method: str) -> None:
     """The recorded loss is 1 - mean precision, its gradient that of the whole LRP error; with the recorded ranks
     the localisation term follows from its definition."""
