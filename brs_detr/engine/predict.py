@@ -16,7 +16,9 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from brs_detr.data import masks
-from brs_detr.data.checks import check_class_counts, classes_of, leaf_datasets, read_annotations
+from brs_detr.data.checks import check_class_counts, classes_of, leaf_datasets
+from brs_detr.data.coco_file import read_annotations
+from brs_detr.data.images import read_image
 from brs_detr.engine import console
 from brs_detr.engine.config import load_config
 from brs_detr.engine.pictures import draw
@@ -38,22 +40,10 @@ def find_images(source: str | Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise InputError(f"{source} does not exist: give an image file or a folder of images.")
-    images = sorted(path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    images = sorted(path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir())
     if not images:
         raise InputError(f"The folder {source} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     return images
-
-
-def read_image(path: Path) -> np.ndarray:
-    """RGB pixels (h, w, 3).
-
-    Raises:
-        InputError: the file is not an image.
-    """
-    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
-    if pixels is None:
-        raise InputError(f"The image {path} cannot be read: it is damaged or not an image.")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
 def class_names(config: Config) -> tuple[str, ...]:
@@ -84,12 +74,12 @@ class GroundTruth:
     """
 
     def __init__(self, path: str | None, classes: tuple[str, ...]) -> None:
-        content = read_annotations(Path(path)) if path else {"images": [], "categories": []}
+        content = read_annotations(Path(path))[0] if path else {"images": [], "categories": []}
         self.images = {image["file_name"]: image for image in content["images"]}
         self.labels = {c["id"]: classes.index(c["name"]) for c in content["categories"] if c["name"] in classes}
         self.objects: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
         for annotation in content.get("annotations", []):
-            if annotation["category_id"] in self.labels:
+            if annotation["category_id"] in self.labels and annotation["image_id"] in self.objects:
                 self.objects[annotation["image_id"]].append(annotation)
 
     def of(self, path: Path, with_masks: bool = False) -> InstanceData | None:

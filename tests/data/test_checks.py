@@ -83,7 +83,7 @@ def test_annotation_files_of_another_kind(data: Path, content: str, sentence: st
         check_data(config(data))
 
 
-@pytest.mark.parametrize("key", ["bbox", "area", "category_id"])
+@pytest.mark.parametrize("key", ["bbox", "image_id", "category_id"])
 def test_an_annotation_without_a_key(data: Path, key: str) -> None:
     edit(data, lambda content: content["annotations"][2].pop(key))
     with pytest.raises(InputError, match=f"Entry 2 of the annotations in .* has no '{key}'"):
