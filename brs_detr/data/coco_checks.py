@@ -66,7 +66,7 @@ def check_images(source: CocoSource, content: Content) -> list[str]:
         present = {entry.name for entry in os.scandir(folder) if not entry.is_dir()} if folder.is_dir() else set()
         missing += [folder / name for name in names if name not in present]
     if missing:
-        remedy = "set data_root and data_prefix to where they are"
+        remedy = "set data_root and data_prefix to where they are" if source.classes else "give their folder"
         if "\\" in missing[0].name:
             remedy = "write '/' for '\\' in the file's names"
         raise InputError(

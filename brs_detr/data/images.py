@@ -61,7 +61,7 @@ def read_image(path: str | Path) -> np.ndarray:
     except Exception as error:  # as in LoadImage
         raise InputError(f"The image {path} cannot be read: it is damaged or not an image.") from error
     check_sides(f"The image {path}", *pixels.shape[:2])
-    return pixels[..., ::-1]
+    return np.ascontiguousarray(pixels[..., ::-1])
 
 
 def size_fault(path: Path, width: int, height: int) -> str | None:

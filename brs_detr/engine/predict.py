@@ -22,7 +22,7 @@ from brs_detr.data.images import read_image
 from brs_detr.engine import console
 from brs_detr.engine.config import load_config
 from brs_detr.engine.pictures import draw
-from brs_detr.errors import InputError
+from brs_detr.errors import IncompleteError, InputError
 from brs_detr.files import write_bytes, write_text
 from brs_detr.weights import load_checkpoint
 
@@ -111,10 +111,19 @@ def as_json(path: Path, found: InstanceData, classes: tuple[str, ...]) -> dict[s
     return {"image": str(path), "detections": detections}
 
 
-def detect(model: nn.Module, images: list[Path]) -> Iterator[tuple[Path, np.ndarray, InstanceData]]:
-    """Each image with its RGB pixels and its detections, on the CPU and best first."""
+def detect(
+    model: nn.Module, images: list[Path], unreadable: list[str]
+) -> Iterator[tuple[Path, np.ndarray, InstanceData]]:
+    """Each image with its RGB pixels and its detections, on the CPU and best first.
+
+    unreadable: gets a sentence for each image that cannot be read, and is passed over.
+    """
     for path in images:
-        pixels = read_image(path)
+        try:
+            pixels = read_image(path)
+        except InputError as error:
+            unreadable.append(str(error))
+            continue
         found = inference_detector(model, pixels[..., ::-1]).pred_instances.cpu()
         yield path, pixels, found[found.scores.argsort(descending=True)]
 
@@ -141,7 +150,8 @@ def predict(
         The number of pictures.
 
     Raises:
-        InputError: anything given cannot be used.
+        IncompleteError: some images cannot be read; all others have been predicted.
+        InputError: anything else given cannot be used.
     """
     console.silence_third_parties()
     config = load_config(config_path, options, None)
@@ -151,13 +161,19 @@ def predict(
     classes = class_names(config)
     truth = GroundTruth(annotations, classes)
     model = load_model(config, checkpoint, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    records = []
+    records: list[dict[str, Any]] = []
+    unreadable: list[str] = []
     root = images[0].parent if Path(source).is_file() else Path(source)
-    for path, pixels, found in detect(model, images):
+    for path, pixels, found in detect(model, images, unreadable):
         found = found[found.scores >= threshold]
         picture = draw(pixels, found, truth.of(path, "masks" in found), classes)
         _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         write_bytes(folder / path.relative_to(root).with_suffix(".png"), encoded.tobytes())
         records.append(as_json(path, found, classes))
+    if not records:
+        raise InputError("\n".join(unreadable))
     write_text(folder / "predictions.json", json.dumps(records, indent=1) + "\n")
-    return len(images)
+    if unreadable:
+        done = f"{len(records)} pictures and predictions.json written to {folder}"
+        raise IncompleteError("\n".join([f"{done}, but {len(unreadable)} images were left out:", *unreadable]))
+    return len(records)
