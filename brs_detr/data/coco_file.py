@@ -6,7 +6,6 @@ all see the same content; the file itself stays as it is.
 
 import json
 import reprlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from brs_detr.errors import InputError
 
 Content = dict[str, Any]
 
-LARGEST = sys.float_info.max
+LARGEST = 1e15  # of a coordinate or an area: products of two stay finite in float32
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def counted(number: int, what: str) -> list[str]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number that float64 holds, unlike integers of any length; True and False are none."""
+    """Whether it is a number to compute with, not NaN, infinite or beyond all sense; True and False are none."""
     return type(value) in (int, float) and -LARGEST <= value <= LARGEST
 
 

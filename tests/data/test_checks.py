@@ -1,8 +1,6 @@
 """Data that cannot be used: one sentence each, before anything is built."""
 
-import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,40 +8,7 @@ from mmengine.config import Config
 
 from brs_detr.data.checks import check_data, declared_class_counts
 from brs_detr.errors import InputError
-
-Edit = Callable[[dict], None]
-
-
-@pytest.fixture
-def data(digits: Path, tmp_path: Path) -> Path:
-    """A copy that a test may spoil."""
-    return Path(shutil.copytree(digits, tmp_path / "digits"))
-
-
-def config(root: Path, classes: tuple[str, ...] = tuple("0123456789"), num_classes: int = 10) -> Config:
-    dataset = {
-        "type": "CocoDataset",
-        "data_root": str(root),
-        "metainfo": {"classes": classes},
-        "ann_file": "annotations/train.json",
-        "data_prefix": {"img": "train/"},
-    }
-    head = {"type": "DINOHead", "num_classes": num_classes}
-    model = {
-        "type": "DINO",
-        "bbox_head": head,
-        "backbone": {"num_classes": 1000},
-        "rpn_head": {"num_classes": 1},
-    }
-    return Config({"model": model, "train_dataloader": {"dataset": dataset}})
-
-
-def edit(data: Path, change: Edit) -> None:
-    path = data / "annotations" / "train.json"
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
-
+from tests.data.spoiling import config, edit
 
 def test_good_data_passes_without_remarks(data: Path) -> None:
     assert check_data(config(data)) == []
