@@ -65,7 +65,7 @@ def look(checked: Checked, open_images: bool) -> None:
     try:
         report = check_source(checked.source)
         if open_images:
-            with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+            with Progress(console=Console(stderr=True, quiet=not sys.stderr.isatty())) as bar:
                 task = bar.add_task(f"images of {checked.splits}", total=len(report.content["images"]))
                 check_all_images(checked.source, report.content, lambda: bar.advance(task))
         checked.report = report
