@@ -17,13 +17,17 @@ class CheckpointError(InputError):
     """A checkpoint cannot be read, or does not belong to the model."""
 
 
+class IncompleteError(InputError):
+    """Some of what was given cannot be used; the message lists it, and everything else has been done."""
+
+
 def sentence(error: InputError) -> str:
     """The message alone: a data loader's worker sends it as the last paragraph of its traceback."""
     return str(error).strip().rsplit(f"{InputError.__name__}: ", 1)[-1]
 
 
 def ends_with_a_sentence(main: Callable[Arguments, None]) -> Callable[Arguments, None]:
-    """Decorate a program: an InputError is printed without traceback and the exit status is 2."""
+    """Decorate a program: an InputError is printed without traceback and the exit status is 2, or 1 if incomplete."""
 
     @functools.wraps(main)
     def program(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
@@ -32,6 +36,6 @@ def ends_with_a_sentence(main: Callable[Arguments, None]) -> Callable[Arguments,
         except InputError as error:
             if os.environ.get("RANK", "0") == "0":
                 print(f"error: {sentence(error)}", file=sys.stderr)
-            raise SystemExit(2) from None
+            raise SystemExit(1 if isinstance(error, IncompleteError) else 2) from None
 
     return program

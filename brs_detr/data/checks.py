@@ -1,41 +1,24 @@
-"""Checks of COCO-format data before anything is built; each problem is one sentence with file and remedy.
+"""Checks of a config against its data before anything is built; each problem is one sentence with file and remedy.
 
-Images are too many to open beforehand: `LoadImage` says which one cannot be read when its turn comes.
+Images are too many to open beforehand: a few are, and `LoadImage` says which one cannot be read when its turn comes.
 """
 
 import importlib.util
-import json
-import os
 import re
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets import CocoDataset, LVISV05Dataset
-from mmdet.registry import DATASETS, TRANSFORMS
+from mmdet.evaluation import CocoMetric
+from mmdet.registry import DATASETS, METRICS
 from mmengine.config import Config, ConfigDict
 
-from brs_detr.data.masks import check_masks
+from brs_detr.data.coco_checks import check_sample, check_source
+from brs_detr.data.coco_file import CocoSource, MendedCOCO, listed
 from brs_detr.errors import InputError
 
-IMAGE_KEYS = {"id", "file_name", "height", "width"}
-ANNOTATION_KEYS = {"id", "image_id", "category_id", "bbox", "area"}
 LVIS_REMEDY = "run `pip install git+https://github.com/lvis-dataset/lvis-api.git`."
-
-
-@dataclass(frozen=True)
-class CocoSource:
-    """Where a data set's files are, which classes it has, and whether its masks are read."""
-
-    annotations: Path
-    images: Path
-    root: Path
-    classes: tuple[str, ...]
-    training: bool
-    masks: bool = False
 
 
 def leaf_datasets(dataset: ConfigDict) -> Iterator[ConfigDict]:
@@ -54,124 +37,48 @@ def format_of(dataset: ConfigDict) -> type[Any]:
 
 
 def classes_of(dataset: ConfigDict) -> tuple[str, ...]:
-    """Its class names in the order of their labels: the config's, or those of its format."""
-    return tuple((dataset.get("metainfo") or {}).get("classes") or format_of(dataset).METAINFO["classes"])
+    """Its class names in the order of their labels: the config's, or those of its format.
+
+    Raises:
+        InputError: the config's are no list of distinct names, nor a file with one a line.
+    """
+    metainfo = dataset.get("metainfo") or {}
+    if metainfo.get("classes") is None:
+        return tuple(format_of(dataset).METAINFO["classes"])
+    given = metainfo["classes"]
+    if isinstance(given, str):
+        if not Path(given).is_file():  # which mmengine reads
+            raise InputError(f"metainfo.classes is one string, not a list of names: write ({given!r},) with a comma.")
+        given = Path(given).read_text().splitlines()
+    names = tuple(given) if isinstance(given, (list, tuple)) else ()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise InputError(f"metainfo.classes is {given!r}: give a list of names, such as ('cat', 'dog').")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"metainfo.classes names {listed(twice)} twice: give each class once.")
+    return names
 
 
-def coco_source(dataset: ConfigDict) -> CocoSource | None:
-    """None where the data set is of another format, or its files are not local."""
+def coco_source(dataset: ConfigDict, scored: bool = False) -> CocoSource | None:
+    """None where the data set is of another format, or its files are not local.
+
+    scored: whether an evaluator compares predictions with it.
+    """
     kind = format_of(dataset)
     root = dataset.get("data_root") or ""
     if not issubclass(kind, CocoDataset) or "://" in root:
         return None
+    training = not dataset.get("test_mode", False)
     return CocoSource(
-        annotations=Path(root, dataset["ann_file"]),
+        annotations=Path(root, dataset.get("ann_file", "")),
         images=Path(root, (dataset.get("data_prefix") or {}).get("img", "")),
         root=Path(root),
         classes=classes_of(dataset),
-        training=not dataset.get("test_mode", False),
+        training=training,
+        scored=scored,
         masks=any(step.get("with_mask", False) for step in dataset.get("pipeline", [])),
+        least_side=(dataset.get("filter_cfg") or {}).get("min_size", 0) if training else 0,
+        mended=kind.COCOAPI is MendedCOCO,
     )
-
-
-def read_annotations(path: Path) -> dict[str, Any]:
-    """The content of a COCO file.
-
-    Raises:
-        InputError: it is missing, not JSON, or not in COCO format.
-    """
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"The annotation file {path} cannot be read ({error.strerror}).") from error
-    except ValueError as error:
-        raise InputError(f"The annotation file {path} is not JSON ({error}).") from error
-    lists = content if isinstance(content, dict) else {}
-    missing = [key for key in ("images", "categories") if not isinstance(lists.get(key), list)]
-    if missing:
-        raise InputError(f"The annotation file {path} is not in COCO format: it has no list of {missing[0]}.")
-    if not lists["images"]:
-        raise InputError(f"The annotation file {path} lists no images.")
-    for image in lists["images"]:
-        if "file_name" not in image and "coco_url" in image:  # LVIS: mmdet keeps folder and name of the URL
-            image["file_name"] = "/".join(image["coco_url"].split("/")[-2:])
-    return lists
-
-
-def check_keys(path: Path, content: dict[str, Any], training: bool) -> None:
-    """Every image and annotation has what training and evaluation read."""
-    if training and not content.get("annotations"):
-        raise InputError(f"The annotation file {path} has no annotations to train on.")
-    for kind, keys in (("images", IMAGE_KEYS), ("annotations", ANNOTATION_KEYS)):
-        for number, entry in enumerate(content.get(kind, [])):
-            if missing := sorted(keys - entry.keys()):
-                raise InputError(f"Entry {number} of the {kind} in {path} has no '{missing[0]}'.")
-
-
-def check_categories(source: CocoSource, content: dict[str, Any]) -> list[str]:
-    """The file's categories are the classes of the config, in its order; those beyond them are noted."""
-    names = [category["name"] for category in content["categories"]]
-    known = tuple(name for name in names if name in source.classes)
-    if absent := [name for name in source.classes if name not in names]:
-        raise InputError(
-            f"{source.annotations} has {len(names)} categories, without {listed(absent)}, but the config "
-            f"has {len(source.classes)} classes: set metainfo.classes and num_classes to what the file has."
-        )
-    if known != source.classes:
-        raise InputError(
-            f"{source.annotations} orders its categories {listed(known)}: metainfo.classes must have the same order."
-        )
-    extra = {category["id"] for category in content["categories"] if category["name"] not in source.classes}
-    ignored = sum(annotation["category_id"] in extra for annotation in content.get("annotations", []))
-    return [f"{ignored} boxes of categories outside metainfo.classes are ignored"] if ignored else []
-
-
-def check_images(source: CocoSource, content: dict[str, Any]) -> None:
-    """Every listed image is there; folders are listed, for single look-ups are slow on network disks."""
-    wanted: dict[Path, list[str]] = defaultdict(list)
-    for image in content["images"]:
-        path = source.images / image["file_name"]
-        wanted[path.parent].append(path.name)
-    missing: list[Path] = []
-    for folder, names in wanted.items():
-        present = set(os.listdir(folder)) if folder.is_dir() else set()
-        missing += [folder / name for name in names if name not in present]
-    if missing:
-        raise InputError(
-            f"{len(missing)} of the {len(content['images'])} images in {source.annotations} are missing, "
-            f"the first is {missing[0]}: set data_root and data_prefix to where they are."
-        )
-
-
-def check_boxes(content: dict[str, Any]) -> list[str]:
-    """Boxes that the data set drops, counted."""
-
-    def dropped(annotation: dict[str, Any]) -> bool:
-        _, _, width, height = annotation["bbox"]
-        return not (width >= 1 and height >= 1 and annotation["area"] > 0)
-
-    count = sum(map(dropped, content.get("annotations", [])))
-    return [f"{count} boxes without area are dropped"] if count else []
-
-
-def check_source(source: CocoSource) -> list[str]:
-    """Remarks about data that can be used.
-
-    Raises:
-        InputError: the data cannot be used.
-    """
-    write_digits = "with `python -m brs_detr.data.digits`" if source.root.name == "digits" else None
-    if not source.root.is_dir():
-        remedy = f"write it {write_digits}" if write_digits else "set data_root"
-        raise InputError(f"The data folder {source.root} does not exist: {remedy}.")
-    content = read_annotations(source.annotations)
-    check_keys(source.annotations, content, source.training)
-    check_images(source, content)
-    remarks = check_categories(source, content) + check_boxes(content)
-    if source.masks:
-        remedy = f"write the digits anew {write_digits}" if write_digits else "annotate masks"
-        remarks += check_masks(source.annotations, content, remedy)
-    return [f"{source.annotations}: {remark}." for remark in remarks]
 
 
 def check_lvis() -> None:
@@ -208,6 +115,48 @@ def check_class_counts(model: ConfigDict, classes: tuple[str, ...]) -> None:
         )
 
 
+def coco_evaluators(config: Config, split: str) -> list[ConfigDict]:
+    """The split's evaluators that compare with a COCO file, not those that only write predictions."""
+    evaluators = config.get(f"{split}_evaluator") or []
+    evaluators = [evaluators] if isinstance(evaluators, dict) else evaluators
+    kinds = [METRICS.get(each["type"]) if isinstance(each["type"], str) else each["type"] for each in evaluators]
+    return [
+        each
+        for each, kind in zip(evaluators, kinds, strict=True)
+        if kind and issubclass(kind, CocoMetric) and not each.get("format_only", False)
+    ]
+
+
+def check_evaluators(config: Config, split: str, sources: list[CocoSource]) -> None:
+    """Evaluators compare with the file that the images come from, unless these are of several data sets."""
+    for evaluator in coco_evaluators(config, split) if len(sources) == 1 else ():
+        file, own = evaluator.get("ann_file"), sources[0].annotations
+        if file and "://" not in file and Path(file).resolve() != own.resolve():
+            raise InputError(
+                f"{split}_evaluator compares with {file}, but {split}_dataloader reads {own}: set "
+                f"{split}_evaluator.ann_file to the same file."
+            )
+
+
+def coco_sources(config: Config, split: str) -> list[CocoSource]:
+    """The COCO files that a split's data loader reads.
+
+    Raises:
+        InputError: model or evaluator do not go with them.
+    """
+    loader = config.get(f"{split}_dataloader")
+    scored = bool(coco_evaluators(config, split))
+    sources: list[CocoSource] = []
+    for dataset in leaf_datasets(loader["dataset"]) if loader else ():
+        if issubclass(format_of(dataset), LVISV05Dataset):
+            check_lvis()
+        if source := coco_source(dataset, scored):
+            check_class_counts(config.model, source.classes or ())
+            sources.append(source)
+    check_evaluators(config, split, sources)
+    return list(dict.fromkeys(sources))
+
+
 def check_data(config: Config, splits: tuple[str, ...] = ("train", "val")) -> list[str]:
     """Check what the data loaders of these splits will read, and that the model has as many classes.
 
@@ -218,39 +167,8 @@ def check_data(config: Config, splits: tuple[str, ...] = ("train", "val")) -> li
         InputError: something is missing or does not match.
     """
     remarks: list[str] = []
-    checked: set[CocoSource] = set()
-    for split in splits:
-        loader = config.get(f"{split}_dataloader")
-        for dataset in leaf_datasets(loader["dataset"]) if loader else ():
-            if issubclass(format_of(dataset), LVISV05Dataset):
-                check_lvis()
-            source = coco_source(dataset)
-            if source is None:
-                continue
-            check_class_counts(config.model, source.classes)
-            if source not in checked:
-                remarks += check_source(source)
-                checked.add(source)
+    for source in dict.fromkeys(source for split in splits for source in coco_sources(config, split)):
+        report = check_source(source)
+        found = report.mended + report.remarks + check_sample(source, report.content)
+        remarks += [f"{source.annotations}: {remark}." for remark in found]
     return remarks
-
-
-def listed(names: tuple[str, ...] | list[str], most: int = 5) -> str:
-    """The first few names."""
-    return ", ".join(map(str, names[:most])) + (", ..." if len(names) > most else "")
-
-
-@TRANSFORMS.register_module()
-class LoadImage(LoadImageFromFile):
-    """``LoadImageFromFile`` whose failure is a sentence, also when it comes from a data loader's worker.
-
-    Raises:
-        InputError: the file is missing or not an image.
-    """
-
-    def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
-        try:
-            return super().transform(results)
-        except Exception as error:  # the decoders raise anything: AssertionError, cv2.error, OSError, ...
-            raise InputError(
-                f"The image {results['img_path']} cannot be read: replace the file, or remove it from the annotations."
-            ) from error

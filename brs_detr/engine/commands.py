@@ -10,6 +10,7 @@ from pathlib import Path
 
 from brs_detr.engine import arguments, config_names, console, launch
 from brs_detr.engine.arguments import KeyValue
+from brs_detr.engine.checking import check_data
 from brs_detr.engine.config import load_config
 from brs_detr.engine.converting import convert
 from brs_detr.engine.predict import predict
@@ -198,12 +199,36 @@ def run_convert(args: argparse.Namespace) -> None:
     print(f"{report}\n{args.destination} written for {config}")
 
 
+def add_check_data_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", metavar="CONFIG_OR_FILE", help="a config, or one COCO file (.json)")
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="of the COCO file's images")
+    parser.add_argument("--images", action="store_true", help="open every image")
+    parser.add_argument(
+        "--fix", metavar="OUT", help="write a mended copy: a file for a COCO file, a folder of files for a config"
+    )
+    parser.add_argument("--cfg-options", nargs="+", action=KeyValue, metavar="KEY=VALUE", help="change the config")
+
+
+def run_check_data(args: argparse.Namespace) -> None:
+    """Look at data in COCO format before training on them: what they hold, and what is wrong with them.
+
+    python scripts/check_data.py CONFIG --images
+    brs-detr check-data annotations.json images --fix mended.json
+
+    The exit status is 0 where nothing is to be mended, 1 where --fix would mend something, 2 where data are refused.
+    """
+    console.silence_third_parties()
+    status = check_data(args.data, args.folder, open_images=args.images, fix=args.fix, options=args.cfg_options)
+    raise SystemExit(status)
+
+
 COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]] = {
     "train": (add_train_options, run_train),
     "test": (add_test_options, run_test),
     "predict": (add_predict_options, run_predict),
     "time-loss": (add_time_loss_options, run_time_loss),
     "convert": (add_convert_options, run_convert),
+    "check-data": (add_check_data_options, run_check_data),
 }
 
 

@@ -16,11 +16,13 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from brs_detr.data import masks
-from brs_detr.data.checks import check_class_counts, classes_of, leaf_datasets, read_annotations
+from brs_detr.data.checks import check_class_counts, classes_of, leaf_datasets
+from brs_detr.data.coco_file import read_annotations
+from brs_detr.data.images import read_image
 from brs_detr.engine import console
 from brs_detr.engine.config import load_config
 from brs_detr.engine.pictures import draw
-from brs_detr.errors import InputError
+from brs_detr.errors import IncompleteError, InputError
 from brs_detr.files import write_bytes, write_text
 from brs_detr.weights import load_checkpoint
 
@@ -38,22 +40,10 @@ def find_images(source: str | Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise InputError(f"{source} does not exist: give an image file or a folder of images.")
-    images = sorted(path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    images = sorted(path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir())
     if not images:
         raise InputError(f"The folder {source} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     return images
-
-
-def read_image(path: Path) -> np.ndarray:
-    """RGB pixels (h, w, 3).
-
-    Raises:
-        InputError: the file is not an image.
-    """
-    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
-    if pixels is None:
-        raise InputError(f"The image {path} cannot be read: it is damaged or not an image.")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
 def class_names(config: Config) -> tuple[str, ...]:
@@ -84,12 +74,12 @@ class GroundTruth:
     """
 
     def __init__(self, path: str | None, classes: tuple[str, ...]) -> None:
-        content = read_annotations(Path(path)) if path else {"images": [], "categories": []}
+        content = read_annotations(Path(path))[0] if path else {"images": [], "categories": []}
         self.images = {image["file_name"]: image for image in content["images"]}
         self.labels = {c["id"]: classes.index(c["name"]) for c in content["categories"] if c["name"] in classes}
         self.objects: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
         for annotation in content.get("annotations", []):
-            if annotation["category_id"] in self.labels:
+            if annotation["category_id"] in self.labels and annotation["image_id"] in self.objects:
                 self.objects[annotation["image_id"]].append(annotation)
 
     def of(self, path: Path, with_masks: bool = False) -> InstanceData | None:
@@ -121,10 +111,19 @@ def as_json(path: Path, found: InstanceData, classes: tuple[str, ...]) -> dict[s
     return {"image": str(path), "detections": detections}
 
 
-def detect(model: nn.Module, images: list[Path]) -> Iterator[tuple[Path, np.ndarray, InstanceData]]:
-    """Each image with its RGB pixels and its detections, on the CPU and best first."""
+def detect(
+    model: nn.Module, images: list[Path], unreadable: list[str]
+) -> Iterator[tuple[Path, np.ndarray, InstanceData]]:
+    """Each image with its RGB pixels and its detections, on the CPU and best first.
+
+    unreadable: gets a sentence for each image that cannot be read, and is passed over.
+    """
     for path in images:
-        pixels = read_image(path)
+        try:
+            pixels = read_image(path)
+        except InputError as error:
+            unreadable.append(str(error))
+            continue
         found = inference_detector(model, pixels[..., ::-1]).pred_instances.cpu()
         yield path, pixels, found[found.scores.argsort(descending=True)]
 
@@ -151,7 +150,8 @@ def predict(
         The number of pictures.
 
     Raises:
-        InputError: anything given cannot be used.
+        IncompleteError: some images cannot be read; all others have been predicted.
+        InputError: anything else given cannot be used.
     """
     console.silence_third_parties()
     config = load_config(config_path, options, None)
@@ -161,13 +161,19 @@ def predict(
     classes = class_names(config)
     truth = GroundTruth(annotations, classes)
     model = load_model(config, checkpoint, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    records = []
+    records: list[dict[str, Any]] = []
+    unreadable: list[str] = []
     root = images[0].parent if Path(source).is_file() else Path(source)
-    for path, pixels, found in detect(model, images):
+    for path, pixels, found in detect(model, images, unreadable):
         found = found[found.scores >= threshold]
         picture = draw(pixels, found, truth.of(path, "masks" in found), classes)
         _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         write_bytes(folder / path.relative_to(root).with_suffix(".png"), encoded.tobytes())
         records.append(as_json(path, found, classes))
+    if not records:
+        raise InputError("\n".join(unreadable))
     write_text(folder / "predictions.json", json.dumps(records, indent=1) + "\n")
-    return len(images)
+    if unreadable:
+        done = f"{len(records)} pictures and predictions.json written to {folder}"
+        raise IncompleteError("\n".join([f"{done}, but {len(unreadable)} images were left out:", *unreadable]))
+    return len(records)

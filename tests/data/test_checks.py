@@ -1,8 +1,6 @@
 """Data that cannot be used: one sentence each, before anything is built."""
 
-import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,39 +8,7 @@ from mmengine.config import Config
 
 from brs_detr.data.checks import check_data, declared_class_counts
 from brs_detr.errors import InputError
-
-Edit = Callable[[dict], None]
-
-
-@pytest.fixture
-def data(digits: Path, tmp_path: Path) -> Path:
-    """A copy that a test may spoil."""
-    return Path(shutil.copytree(digits, tmp_path / "digits"))
-
-
-def config(root: Path, classes: tuple[str, ...] = tuple("0123456789"), num_classes: int = 10) -> Config:
-    dataset = {
-        "type": "CocoDataset",
-        "data_root": str(root),
-        "metainfo": {"classes": classes},
-        "ann_file": "annotations/train.json",
-        "data_prefix": {"img": "train/"},
-    }
-    head = {"type": "DINOHead", "num_classes": num_classes}
-    model = {
-        "type": "DINO",
-        "bbox_head": head,
-        "backbone": {"num_classes": 1000},
-        "rpn_head": {"num_classes": 1},
-    }
-    return Config({"model": model, "train_dataloader": {"dataset": dataset}})
-
-
-def edit(data: Path, change: Edit) -> None:
-    path = data / "annotations" / "train.json"
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
+from tests.data.spoiling import config, edit
 
 
 def test_good_data_passes_without_remarks(data: Path) -> None:
@@ -83,7 +49,7 @@ def test_annotation_files_of_another_kind(data: Path, content: str, sentence: st
         check_data(config(data))
 
 
-@pytest.mark.parametrize("key", ["bbox", "area", "category_id"])
+@pytest.mark.parametrize("key", ["bbox", "image_id", "category_id"])
 def test_an_annotation_without_a_key(data: Path, key: str) -> None:
     edit(data, lambda content: content["annotations"][2].pop(key))
     with pytest.raises(InputError, match=f"Entry 2 of the annotations in .* has no '{key}'"):
@@ -223,3 +189,76 @@ def test_lvis_needs_a_package_that_works(
     expected = "too old" if release else "need the package lvis"
     with pytest.raises(InputError, match=rf"{expected}.*pip install git"):
         check_data(lvis)
+
+
+@pytest.mark.parametrize(
+    ("classes", "sentence"),
+    [
+        ("cat", r"one string, not a list of names: write \('cat',\)"),
+        ((), "give a list of names"),
+        ((1, 2), "give a list of names"),
+        ({"cat": 1}, "give a list of names"),
+        (("0", "1", "0"), "names 0 twice"),
+    ],
+)
+def test_classes_that_are_no_list_of_names(data: Path, classes: tuple, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        check_data(config(data, classes=classes, num_classes=len(classes)))
+
+
+def test_classes_from_a_file(data: Path) -> None:
+    """As mmengine reads them."""
+    names = data / "classes.txt"
+    names.write_text("\n".join("0123456789") + "\n")
+    assert check_data(config(data, classes=str(names))) == []
+
+
+def test_file_names_that_lead_elsewhere_are_followed_and_said(data: Path) -> None:
+    edit(data, lambda content: content["images"][0].update(file_name="../train/000001.png"))
+    (remark,) = check_data(config(data))
+    assert remark.endswith("1 file names lead out of the image folder: ../train/000001.png.")
+    edit(data, lambda content: content["images"][0].update(file_name=str(data / "train" / "000001.png")))
+    (remark,) = check_data(config(data))
+    assert "1 file names lead out of the image folder: /" in remark
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a\0b.png", "x" * 5000, "000001.PNG"], ids=repr)
+def test_file_names_of_no_file(data: Path, name: str) -> None:
+    edit(data, lambda content: content["images"][0].update(file_name=name))
+    with pytest.raises(InputError, match=r"1 of the 8 images in .* are missing"):
+        check_data(config(data))
+
+
+def test_backslashes_in_file_names(data: Path) -> None:
+    edit(data, lambda content: content["images"][0].update(file_name="train\\000001.png"))
+    with pytest.raises(InputError, match="write '/' for"):
+        check_data(config(data))
+
+
+def test_a_folder_is_no_image(data: Path) -> None:
+    (data / "train" / "000003.png").unlink()
+    (data / "train" / "000003.png").mkdir()
+    with pytest.raises(InputError, match=r"1 of the 8 images in .* are missing, .*000003\.png"):
+        check_data(config(data))
+
+
+def test_images_of_the_same_file(data: Path) -> None:
+    edit(data, lambda content: content["images"][0].update(file_name="000002.png"))
+    (remark,) = check_data(config(data))
+    assert remark.endswith("1 images have the file name of another.")
+
+
+def test_a_few_images_are_opened(data: Path) -> None:
+    edit(data, lambda content: [image.update(width=128, height=128) for image in content["images"][:2]])
+    (remark,) = check_data(config(data))
+    assert "2 of 8 images opened have another size than the file says: " in remark
+    assert "000001.png has 64 x 64 pixels instead of 128 x 128" in remark
+    (data / "train" / "000004.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"The image .*000004\.png cannot be read"):
+        check_data(config(data))
+
+
+def test_images_too_elongated_to_be_resized(data: Path) -> None:
+    edit(data, lambda content: content["images"][3].update(width=5000, height=1))
+    with pytest.raises(InputError, match=r"Entry 3 of the images in .*train\.json has 5000 x 1 pixels: one side may"):
+        check_data(config(data))

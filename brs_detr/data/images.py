@@ -1,0 +1,97 @@
+"""Images as training and prediction read them: 8-bit colour, upright, and a sentence where that fails.
+
+OpenCV decodes: grey, palette, 16-bit and CMYK pixels become 8-bit BGR, transparency is dropped, the first frame of an
+animation counts. A rotation in the EXIF data is applied, as mmdet, Detectron2 and the common annotation tools do, so
+boxes refer to the upright image. A truncated file is no image.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import LoadImageFromFile
+from mmdet.registry import TRANSFORMS
+
+from brs_detr.errors import InputError
+
+# Longer side by shorter side: beyond, keeping the aspect while resizing to 128 pixels leaves a side of none.
+MOST_ELONGATED = 250
+
+
+def check_sides(image: str, height: int, width: int) -> None:
+    """Raise an InputError for an image (named so in the sentence) too elongated to be resized."""
+    if max(height, width) > MOST_ELONGATED * min(height, width):
+        raise InputError(
+            f"{image} has {width} x {height} pixels: one side may be at most {MOST_ELONGATED} times the other, since "
+            "nothing is left of the shorter one when the image is resized. Cut it into pieces, or remove it."
+        )
+
+
+@TRANSFORMS.register_module()
+class LoadImage(LoadImageFromFile):
+    """``LoadImageFromFile`` whose failure is a sentence, also when it comes from a data loader's worker.
+
+    Raises:
+        InputError: the file is missing, not an image, or too elongated.
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            loaded = super().transform(results)
+        except Exception as error:  # the decoders raise anything: AssertionError, cv2.error, OSError, ...
+            raise InputError(
+                f"The image {results['img_path']} cannot be read: replace the file, or remove it from the annotations."
+            ) from error
+        if loaded is not None:
+            check_sides(f"The image {results['img_path']}", *loaded["img_shape"])
+        return loaded
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """RGB pixels (h, w, 3) uint8, as `LoadImage` reads them.
+
+    Raises:
+        InputError: the file is not an image, or too elongated.
+    """
+    try:
+        pixels = LoadImageFromFile()({"img_path": str(path)})["img"]
+    except Exception as error:  # as in LoadImage
+        raise InputError(f"The image {path} cannot be read: it is damaged or not an image.") from error
+    check_sides(f"The image {path}", *pixels.shape[:2])
+    return np.ascontiguousarray(pixels[..., ::-1])
+
+
+def size_fault(path: Path, width: int, height: int) -> str | None:
+    """How a file's pixels differ from the size that its annotations give; None where they agree.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    found_height, found_width = read_image(path).shape[:2]
+    if (found_width, found_height) == (width, height):
+        return None
+    fault = f"{path} has {found_width} x {found_height} pixels instead of {width} x {height}"
+    return f"{fault}, perhaps since it is turned as its EXIF data say" if found_width == height else fault
+
+
+def open_all(
+    images: Iterable[tuple[Path, int, int]], after_each: Callable[[], None] = lambda: None
+) -> tuple[list[str], list[str]]:
+    """Open images, given as (path, width, height): sentences on those that cannot be read, and `size_fault`s."""
+    unreadable: list[str] = []
+    resized: list[str] = []
+
+    def fault_of(image: tuple[Path, int, int]) -> tuple[list[str], str | None]:
+        try:
+            return resized, size_fault(*image)
+        except InputError as error:
+            return unreadable, str(error)
+
+    with ThreadPool(min(8, os.cpu_count() or 1)) as pool:  # OpenCV decodes outside the interpreter's lock
+        for faults, fault in pool.imap(fault_of, images):
+            faults += [fault] if fault else []
+            after_each()
+    return unreadable, resized
