@@ -16,7 +16,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
-from .unpickling import REPEATS, SIMPLE, Refused, StandIn, check_key, shown, would_call
+from .unpickling import MOST_OPERATIONS, REPEATS, SIMPLE, Refused, StandIn, check_key, shown, would_call
 
 MOST_LEVELS = 100  # of containers inside each other
 NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
@@ -185,6 +185,11 @@ def encoded(text: object, encoding: object) -> bytes:
     return text.encode("latin-1")
 
 
+def no_bytes() -> bytes:
+    """Takes the place of ``bytes``, which protocol 2 calls for none at all."""
+    return b""
+
+
 def size(sides: object) -> torch.Size:
     if not is_shape(sides):
         raise Refused("it holds a size that is none")
@@ -217,6 +222,7 @@ TABLE: dict[str, Any] = {
     "collections.OrderedDict": ordered,
     "collections.Counter": counter,
     "_codecs.encode": encoded,
+    "builtins.bytes": no_bytes,
     "torch.Size": size,
     "torch.device": torch.device,
     "torch._utils._rebuild_tensor_v2": tensor,
@@ -239,8 +245,9 @@ class Contents:
 
     def __init__(self, bytes_of: Callable[[Storage], torch.UntypedStorage], device: torch.device) -> None:
         self.bytes_of, self.device = bytes_of, device
-        self.done: dict[int, Any] = {}
+        self.done: dict[int, tuple[Any, int]] = {}  # by identity: what came of it, and its objects without sharing
         self.open: set[int] = set()
+        self.objects = 0
         self.storages: dict[str, int] = {}
         self.bytes = 0
 
@@ -265,23 +272,32 @@ class Contents:
             raise Refused("it holds containers that hold themselves, or hundreds of each other")
         if key not in self.done:
             self.open.add(key)
-            self.done[key] = self._built(value, level + 1)
+            before = self.objects
+            self.done[key] = self._built(value, level + 1), 1 + self.objects - before
+            self.objects = before
             self.open.discard(key)
-        return self.done[key]
+        content, objects = self.done[key]
+        self.objects += objects
+        if self.objects > MOST_OPERATIONS:
+            raise Refused("it names the same content again and again")
+        return content
 
     def _built(self, value: Any, level: int) -> Any:
         if isinstance(value, View):
             return self._tensor(value)
-        if isinstance(value, StandIn):
-            return self._plain_attributes(getattr(value, "value", None), level)
         if isinstance(value, tuple):
             return tuple(self._plain(item, level) for item in value)
+        if isinstance(value, StandIn):
+            return self._restored(value, level)
         self._fill(value, level)
         if isinstance(value, OrderedDict):
             self._fill(vars(value), level)
         return value
 
-    def _plain_attributes(self, value: Any, level: int) -> Any:
+    def _restored(self, stand_in: StandIn, level: int) -> Any:
+        value = getattr(stand_in, "value", None)
+        if value is None:
+            raise Refused(f"it holds {shown(stand_in)} without content")
         if isinstance(value, argparse.Namespace):
             self._fill(vars(value), level)
         return value
