@@ -8,9 +8,16 @@ Importing it lets mmengine read its files here, too. `archives`, `unpickling` an
 
 from brs_detr.errors import CheckpointError
 
-from .loading import PretrainedWeights, load_checkpoint, load_content, replace_mmengine_readers, skip_pretrained
+from .loading import (
+    PretrainedWeights,
+    check_numbers,
+    load_checkpoint,
+    load_content,
+    replace_mmengine_readers,
+    skip_pretrained,
+)
 from .mapping import Skeleton, map_state_dict
-from .reading import read_checkpoint, state_dict_of
+from .reading import first_not_finite, read_checkpoint, state_dict_of, weights_of
 from .report import LoadReport
 
 replace_mmengine_readers()
@@ -20,10 +27,13 @@ __all__ = [
     "LoadReport",
     "PretrainedWeights",
     "Skeleton",
+    "check_numbers",
+    "first_not_finite",
     "load_checkpoint",
     "load_content",
     "map_state_dict",
     "read_checkpoint",
     "skip_pretrained",
     "state_dict_of",
+    "weights_of",
 ]

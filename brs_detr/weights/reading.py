@@ -15,6 +15,7 @@ from torch import Tensor
 from brs_detr.errors import CheckpointError
 
 from .archives import NoCheckpointError, read_archive, read_stream
+from .contents import STORAGES
 from .locating import locate
 from .unpickling import CutError, Refused
 
@@ -25,6 +26,7 @@ OTHER_FORMATS = {
 }
 # Where training programs keep the weights; averaged ones first, since those are what was evaluated.
 WRAPPERS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model", "model_state_dict", "module")
+KINDS = set(STORAGES.values())
 PARALLEL = ("module.", "_orig_mod.")  # added to every name by data parallelism and by torch.compile
 
 
@@ -63,20 +65,54 @@ def read_checkpoint(source: str | Path, device: str | torch.device = "cpu") -> d
 def state_dict_of(content: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors of a checkpoint, bare or wrapped at any depth, without the prefixes of parallel training.
 
-    Empty where there are none.
+    Where several wrappers hold tensors, the first one of `WRAPPERS` with at least half as many as the fullest: a
+    stray tensor beside the averaged weights' counter hides nothing. Empty where there are none.
     """
-    for key in WRAPPERS:
-        inner = content.get(key)
-        if isinstance(inner, Mapping) and (found := state_dict_of(inner)):
-            return found
-    return _strip({name: value for name, value in content.items() if isinstance(value, Tensor)})
+    inner = [content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)]
+    found = [state_dict_of(wrapped) for wrapped in inner]
+    found.append(_strip({name: value for name, value in content.items() if isinstance(value, Tensor)}))
+    fullest = max(map(len, found))
+    return next(weights for weights in found if 2 * len(weights) >= fullest)
 
 
 def _strip(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     for prefix in PARALLEL:
-        if weights and all(name.startswith(prefix) for name in weights):
+        if weights and all(isinstance(name, str) and name.startswith(prefix) for name in weights):
             return _strip({name.removeprefix(prefix): value for name, value in weights.items()})
     return weights
+
+
+def weights_of(content: Mapping[str, Any], path: str | Path) -> dict[str, Tensor]:
+    """`state_dict_of` what was read from `path`, where it holds weights that a model can take.
+
+    Raises:
+        CheckpointError: there are none, or one is sparse, quantised, complex, without memory or without a name.
+    """
+    state_dict = state_dict_of(content)
+    if not state_dict:
+        raise CheckpointError(f"The checkpoint {path} holds no weights.")
+    for name, tensor in state_dict.items():
+        if not isinstance(name, str):
+            raise CheckpointError(f"The checkpoint {path} holds weights whose name is no text but {name!r:.50}.")
+        if kind := _unusual(tensor):
+            raise CheckpointError(f"The checkpoint {path} holds {name} as {kind}, which no model here takes.")
+    return state_dict
+
+
+def _unusual(tensor: Tensor) -> str | None:
+    """What a tensor is that cannot be taken for weights."""
+    if tensor.is_quantized:
+        return "a quantised tensor"
+    if tensor.is_nested or tensor.layout != torch.strided:
+        return "a sparse or nested tensor"
+    if tensor.is_meta:
+        return "a tensor without memory"
+    return None if tensor.dtype in KINDS else f"numbers of the kind {tensor.dtype}"
+
+
+def first_not_finite(weights: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor that holds NaN or an infinite number."""
+    return next((name for name, tensor in weights.items() if not torch.isfinite(tensor).all()), None)
 
 
 def _reader(path: Path) -> Callable[[Path, torch.device], Any]:
