@@ -16,14 +16,9 @@ from brs_detr.errors import CheckpointError
 
 from .archives import NoCheckpointError, read_archive, read_stream
 from .contents import STORAGES
-from .locating import locate
+from .locating import locate, other_format
 from .unpickling import CutError, Refused
 
-OTHER_FORMATS = {
-    b"<": "it is a web page: the download went wrong",
-    b"version https://git-lfs": "it is a Git LFS pointer: `git lfs pull` fetches the file itself",
-    b"\x80": "it is a Python pickle that torch.save did not write",
-}
 # Where training programs keep the weights; averaged ones first, since those are what was evaluated.
 WRAPPERS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model", "model_state_dict", "module")
 KINDS = set(STORAGES.values())
@@ -129,8 +124,9 @@ def _reader(path: Path) -> Callable[[Path, torch.device], Any]:
         return read_stream
     if head[8:9] == b"{":
         return _read_safetensors
-    known = (what for start, what in OTHER_FORMATS.items() if head.startswith(start))
-    what = next(known, "it begins like neither a .pth nor a .safetensors file")
+    what = other_format(head) or "it begins like neither a .pth nor a .safetensors file"
+    if head.startswith(b"\x80"):
+        what = "it is a Python pickle that torch.save did not write"
     raise CheckpointError(f"The file {path} is not a checkpoint: {what}.")
 
 

@@ -27,8 +27,8 @@ def values(model):
 
 
 def same(first, second, names):
-    """Bit by bit: what is not initialised may be NaN."""
-    return all(torch.allclose(first[name], second[name], rtol=0, atol=0, equal_nan=True) for name in names)
+    """Bit by bit: what no initialisation has filled may be NaN."""
+    return all(first[name].numpy().tobytes() == second[name].numpy().tobytes() for name in names)
 
 
 @needs_reference
