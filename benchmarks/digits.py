@@ -19,6 +19,7 @@ import torch
 
 from brs_detr.data import digits
 from brs_detr.engine import launch
+from brs_detr.files import write_text
 
 from . import digits_results
 from .digits_configs import FAMILIES, Run, write_config
@@ -86,11 +87,10 @@ def train_all(args: argparse.Namespace) -> None:
 def main() -> None:
     args = parse()
     os.chdir(ROOT)  # the configs name data/digits
-    args.results.mkdir(parents=True, exist_ok=True)
     if not args.table:
         train_all(args)
     text = digits_results.table(args.results / "digits.csv")
-    (args.results / "digits.md").write_text(text + "\n")
+    write_text(args.results / "digits.md", text + "\n")
     print(text)
 
 

@@ -3,7 +3,11 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mmdet.registry import MODELS
 from mmengine.config import Config
+
+import brs_detr.registry  # noqa: F401
+from brs_detr.losses import RankingLoss
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 BALANCED = "exact, boxes balanced"
@@ -80,12 +84,17 @@ def write_config(run: Run, folder: Path) -> Path:
 
 
 def set_method(part: Any, method: str) -> None:
-    """Gives every ranking loss in a config another way to sum; in place."""
+    """Gives every ranking loss in the config of a model another method; in place."""
     if isinstance(part, dict):
-        if part.get("type") in ("RankSortLoss", "APLoss"):
+        if _is_ranking_loss(part.get("type")):
             part["method"] = method
         for child in part.values():
             set_method(child, method)
     elif isinstance(part, list | tuple):
         for child in part:
             set_method(child, method)
+
+
+def _is_ranking_loss(name: Any) -> bool:
+    found = MODELS.get(name) if isinstance(name, str) else name
+    return isinstance(found, type) and issubclass(found, RankingLoss)

@@ -7,11 +7,16 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+import torch
+
+from brs_detr.timing.loss_time import LOSS_TIME
+from brs_detr.timing.report import append_csv, environment
 
 from .digits_configs import FAMILIES, Run
-from .report import environment, markdown
+from .report import markdown
 
 METRICS = {"coco/bbox_mAP": "AP", "coco/bbox_mAP_50": "AP50", "coco/segm_mAP": "mask AP"}
+COLUMNS = (*Run._fields, *METRICS.values(), "seconds", "loss_ms", "device", "torch")
 
 
 def read(work_dir: Path) -> dict[str, float]:
@@ -21,19 +26,12 @@ def read(work_dir: Path) -> dict[str, float]:
     evaluation = next(row for row in reversed(rows) if "coco/bbox_mAP" in row)
     scores = {name: evaluation[key] for key, name in METRICS.items() if key in evaluation}
     seconds = median(row["time"] - row["data_time"] for row in training)
-    return scores | {"seconds": seconds, "loss_ms": 1000 * median(row["loss_time"] for row in training)}
+    return scores | {"seconds": seconds, "loss_ms": 1000 * median(row[LOSS_TIME] for row in training)}
 
 
 def append(path: Path, run: Run, result: dict[str, float]) -> None:
-    columns = [*Run._fields, *METRICS.values(), "seconds", "loss_ms", "device", "torch"]
-    where = environment("cpu")
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        if new:
-            writer.writeheader()
-        rounded = {key: f"{value:.4g}" for key, value in result.items()}
-        writer.writerow(run._asdict() | rounded | {"device": where.device, "torch": where.torch})
+    rounded = {key: f"{value:.4g}" for key, value in result.items()}
+    append_csv(path, COLUMNS, [run._asdict() | rounded | environment(torch.device("cpu"))])
 
 
 def load(path: Path) -> list[dict[str, str]]:

@@ -12,11 +12,8 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -26,10 +23,11 @@ from mmdet.structures.mask import BitmapMasks
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.structures import InstanceData
-from torch import Tensor, nn
+from torch import nn
 
 import brs_detr.registry  # noqa: F401
-from brs_detr.timing.synchronisations import READING, CountSynchronisations
+from brs_detr.engine.console import silence_third_parties
+from brs_detr.timing.counting import CountSynchronisations
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results" / "host_reads.md"
@@ -60,19 +58,8 @@ class HostReads(CountSynchronisations):
         super().__init__()
         self.by = Counter[str]()
 
-    def __torch_dispatch__(self, *args: Any, **kwargs: Any) -> Any:
-        before = self.number
-        result = super().__torch_dispatch__(*args, **kwargs)
-        if self.number > before:
-            self.by[owner(sys._getframe(1))] += 1
-        return result
-
-    def counting(self, method: Callable) -> Callable:
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            self.by[owner(sys._getframe(1))] += 1
-            return method(*args, **kwargs)
-
-        return counted
+    def found(self) -> None:
+        self.by[owner(sys._getframe(2))] += 1  # who called the counter
 
 
 def owner(frame: FrameType | None) -> str:
@@ -90,10 +77,7 @@ def owner(frame: FrameType | None) -> str:
 
 def host_reads(step: Callable[[], object]) -> Counter[str]:
     """The reads of `step`, which runs once on the CPU, by whose code asked for them."""
-    with ExitStack() as stack:
-        reads = stack.enter_context(HostReads())
-        for name in READING:  # of which a CPU makes no operator
-            stack.enter_context(patch.object(Tensor, name, reads.counting(getattr(Tensor, name))))
+    with HostReads() as reads:
         step()
     return reads.by
 
@@ -141,6 +125,7 @@ def reads_of(name: str) -> Counter[str]:
 
 
 def main() -> None:
+    silence_third_parties()
     logging.disable(logging.INFO)  # of every initialised weight
     lines = [f"| config | {' | '.join(KINDS)} |", "| --- |" + " --- |" * len(KINDS)]
     for name in CONFIGS:

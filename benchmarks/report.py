@@ -1,59 +1,23 @@
-"""Tables, as text and Markdown, and a CSV that grows with every run."""
+"""Tables, as text and Markdown, and the figure of growing sizes."""
 
-import csv
-import platform
+import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from .methods import DELTA
-from .racing import Times
+from brs_detr.files import write_bytes
+from brs_detr.timing.measuring import Times
 
-
-@dataclass(frozen=True)
-class Environment:
-    """Where a number was measured."""
-
-    device: str
-    threads: int
-    python: str
-    torch: str
-
-    def __str__(self) -> str:
-        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        return f"{self.device}, {threads}, Python {self.python}, torch {self.torch}, delta {DELTA}"
-
-
-def environment(device: str) -> Environment:
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()
-    return Environment(name, torch.get_num_threads(), platform.python_version(), torch.__version__)
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def append_csv(
-    path: Path, where: Environment, part: str, positives: int, negatives: int, times: dict[str, Times]
-) -> None:
-    """One line a method."""
-    rows = [
-        asdict(where)
-        | {"part": part, "P": positives, "N": negatives, "method": method, "ms": f"{1000 * t.p50:.4g}"}
-        | {"ms_p20": f"{1000 * t.p20:.4g}", "ms_p80": f"{1000 * t.p80:.4g}", "runs": t.runs}
-        for method, t in times.items()
-    ]
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        if new:
-            writer.writeheader()
-        writer.writerows(rows)
+Growth = dict[tuple[int, int], dict[str, Times]]  # by (P, N) and method
+STYLES = {
+    "exact": dict(color="tab:blue", marker="o"),
+    "torch.sort": dict(color="tab:orange", marker="s"),
+    "bandwidth": dict(color="grey", linestyle="--"),
+}
+LABELS = {"torch.sort": "torch.sort of the logits", "bandwidth": "reading and writing once"}
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -79,9 +43,39 @@ def size(number: int) -> str:
 def milliseconds(times: Times | None) -> str:
     if times is None:
         return "-"
-    value = 1000 * times.p50
-    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
+    return f"{times.p50:.3g}" if times.p50 < 100 else f"{times.p50:,.0f}"
 
 
 def ratio(a: Times | None, b: Times | None) -> str:
     return f"{a.p50 / b.p50:.2f}" if a and b else "-"
+
+
+def draw_growth(path: Path, title: str, by_positives: Growth, by_negatives: Growth) -> None:
+    """How time grows with the number of positives and of negatives: two panels, logarithmic, with the exponents of
+    fitted powers."""
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _panel(left, by_positives, 0, "positives P, with N = 1M negatives")
+    _panel(right, by_negatives, 1, "negatives N, with P = 1k positives")
+    figure.suptitle(title, fontsize="small")
+    image = io.BytesIO()
+    figure.savefig(image, dpi=120, format="png")
+    write_bytes(path, image.getvalue())
+
+
+def _panel(axes: Axes, growth: Growth, which: int, label: str) -> None:
+    sizes = [numbers[which] for numbers in growth]
+    for method in next(iter(growth.values())):
+        times = [measured[method] for measured in growth.values()]
+        medians = [t.p50 for t in times]
+        spread = [[t.p50 - t.p20 for t in times], [t.p80 - t.p50 for t in times]]
+        name = f"{LABELS.get(method, method)}: exponent {exponent(sizes, medians):.2f}"
+        axes.errorbar(sizes, medians, yerr=spread, label=name, markersize=4, **STYLES[method])
+    axes.set(xscale="log", yscale="log", xlabel=label, ylabel="milliseconds, forward and backward")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize="small")
+
+
+def exponent(sizes: list[int], milliseconds: list[float]) -> float:
+    """k of the power size^k that fits best in logarithms."""
+    return float(np.polyfit(np.log(sizes), np.log(milliseconds), 1)[0])

@@ -4,6 +4,9 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from typing import ParamSpec
+
+Arguments = ParamSpec("Arguments")
 
 
 class InputError(ValueError):
@@ -19,13 +22,13 @@ def sentence(error: InputError) -> str:
     return str(error).strip().rsplit(f"{InputError.__name__}: ", 1)[-1]
 
 
-def ends_with_a_sentence(main: Callable[[], None]) -> Callable[[], None]:
+def ends_with_a_sentence(main: Callable[Arguments, None]) -> Callable[Arguments, None]:
     """Decorate a program: an InputError is printed without traceback and the exit status is 2."""
 
     @functools.wraps(main)
-    def program() -> None:
+    def program(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         try:
-            main()
+            main(*args, **kwargs)
         except InputError as error:
             if os.environ.get("RANK", "0") == "0":
                 print(f"error: {sentence(error)}", file=sys.stderr)

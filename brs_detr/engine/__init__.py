@@ -1,18 +1,21 @@
 """Launching, hooks, checkpoints, prediction, conversion.
 
-Importing it registers every class of the project with mmdet, and makes the files that mmengine writes whole.
+Importing it registers every class of the project with mmdet, makes the files that mmengine writes whole, and
+configs found by name.
 """
 
 import brs_detr.ops  # noqa: F401  (before anything of mmdet: it makes mmcv.ops importable)
 
 # isort: split
 from brs_detr import backbones, data, detectors, heads, weights  # noqa: F401
+from brs_detr.engine import config_names
 from brs_detr.engine.checkpoints import WholeCheckpointHook, write_whole_files
 from brs_detr.engine.config import BFloat16OptimWrapper
 from brs_detr.engine.console import ProgressHook
 from brs_detr.engine.curves import CurvesHook
-from brs_detr.engine.loss_time_hook import LossTimeHook
+from brs_detr.timing.loss_time import LossTimeHook
 
 write_whole_files()
+config_names.register()
 
 __all__ = ["BFloat16OptimWrapper", "CurvesHook", "LossTimeHook", "ProgressHook", "WholeCheckpointHook"]

@@ -26,7 +26,7 @@ class KeyValue(DictAction):
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", help="config file")
+    parser.add_argument("config", help="config file, or brs_detr::NAME of one that comes with the package")
     parser.add_argument(
         "--cfg-options",
         nargs="+",

@@ -12,6 +12,7 @@ from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from brs_detr.engine import config_names
 from brs_detr.errors import InputError
 
 
@@ -21,9 +22,10 @@ def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -
     Raises:
         InputError: there is no such file.
     """
-    if not Path(path).is_file():
+    file = config_names.locate(path)
+    if not file.is_file():
         raise InputError(f"The config {path} does not exist.")
-    config = Config.fromfile(path)
+    config = Config.fromfile(file)
     config.merge_from_dict(options or {})
     config.work_dir = folder or config.get("work_dir") or str(Path("work_dirs", Path(path).stem))
     return config

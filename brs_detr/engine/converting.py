@@ -11,6 +11,7 @@ from mmengine.registry import init_default_scope
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from brs_detr.engine.config_names import CONFIGS
 from brs_detr.errors import CheckpointError
 from brs_detr.files import whole_file
 from brs_detr.weights import (
@@ -24,7 +25,6 @@ from brs_detr.weights import (
 )
 from brs_detr.weights.mapping import Translation
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SUFFIXES = (".pth", ".safetensors")
 
 

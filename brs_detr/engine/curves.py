@@ -14,19 +14,14 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from brs_detr.engine.loss_time_hook import LOSS_TIME
+from brs_detr.engine.metrics import ap_labels
 from brs_detr.files import write_bytes
+from brs_detr.timing.loss_time import LOSS_TIME
 
 Rows = dict[int, dict[str, Any]]
 MOST_LOSSES = 8
 NO_PARTS = ("loss", LOSS_TIME)  # named like losses: the total, and seconds
 INTERMEDIATE = re.compile(r"\bd\d+\.")  # losses of all decoder layers but the last
-METRICS = {
-    "coco/bbox_mAP": "AP",
-    "coco/bbox_mAP_50": "AP50",
-    "coco/bbox_mAP_75": "AP75",
-    "coco/segm_mAP": "mask AP",
-}
 
 
 def read_scalars(work_dir: str | Path) -> tuple[Rows, Rows]:
@@ -38,7 +33,7 @@ def read_scalars(work_dir: str | Path) -> tuple[Rows, Rows]:
             row = json.loads(line)
             if "loss" in row:
                 training[row["step"]] = row
-            elif any(key in row for key in METRICS):
+            elif ap_labels(row):
                 evaluation[row["step"]] = row
     return training, evaluation
 
@@ -71,9 +66,9 @@ def draw_losses(axes: Axes, rows: Rows) -> None:
 
 
 def draw_metrics(axes: Axes, rows: Rows) -> None:
-    for key, label in METRICS.items():
-        if any(key in row for row in rows.values()):
-            plot(axes, rows, key, label, marker="o", markersize=3)
+    keys = dict.fromkeys(key for step in sorted(rows) for key in rows[step])
+    for key, label in ap_labels(keys).items():
+        plot(axes, rows, key, label, marker="o", markersize=3)
     axes.set(title="evaluation", xlabel="epoch", ylim=(0, 1))
     axes.legend()
 

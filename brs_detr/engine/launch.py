@@ -14,6 +14,7 @@ from brs_detr.data.checks import check_data
 from brs_detr.engine import console, distributed, work_dir
 from brs_detr.engine.checkpoints import Runner
 from brs_detr.engine.config import load_config, set_epochs, use_mixed_precision
+from brs_detr.engine.metrics import without_prefix
 from brs_detr.errors import InputError
 from brs_detr.files import write_text
 from brs_detr.losses import NotFiniteError
@@ -66,7 +67,7 @@ def train(
     if mixed_precision:
         use_mixed_precision(config)
     if seed is not None:
-        config.randomness = {"seed": seed}
+        config.randomness = {**config.get("randomness", {}), "seed": seed}
     if load_from:
         config.load_from = load_from
     remarks = resolve_resume(config, resume) if resume else []
@@ -128,7 +129,7 @@ def evaluate(
         out: the file of the metrics; ``metrics.json`` beside the log otherwise.
 
     Returns:
-        The metrics, with the names of COCO (``bbox_mAP``, ``bbox_mAP_50``, ...).
+        The metrics without their data set's prefix (COCO's are ``bbox_mAP``, ``bbox_mAP_50``, ...).
     """
     console.silence_third_parties()
     distributed.start(launcher)
@@ -149,7 +150,7 @@ def evaluate(
         results = runner.test()
     finally:
         console.close_progress(runner)
-    metrics = {name.removeprefix("coco/"): float(value) for name, value in results.items()}
+    metrics = without_prefix({name: float(value) for name, value in results.items()})
     if is_main_process():
         path = Path(out) if out else Path(runner.log_dir, "metrics.json")
         write_text(path, json.dumps(metrics, indent=2) + "\n")

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from brs_detr.engine.metrics import ap_labels
 from brs_detr.errors import InputError, ends_with_a_sentence
 
 CONTENTS = {
@@ -29,8 +30,9 @@ def read(path: Path) -> dict[str, Any]:
 def summary(folder: Path) -> str:
     """The summary of a work directory that holds ``metrics.json`` and ``training.json``."""
     metrics, training = read(folder / "metrics.json"), read(folder / "training.json")
+    labels = ap_labels(metrics) or {name: name for name in metrics}
     lines = [
-        f"AP {metrics['bbox_mAP']:.3f}, AP50 {metrics['bbox_mAP_50']:.3f}, AP75 {metrics['bbox_mAP_75']:.3f}",
+        ", ".join(f"{label} {metrics[name]:.3f}" for name, label in labels.items()),
         f"trained {training['epochs']} epochs in {training['seconds']:.0f} seconds, "
         f"{training['peak_memory_gb']:.1f} GB of memory",
     ]

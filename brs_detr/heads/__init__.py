@@ -14,11 +14,12 @@ from .auxiliary import (
 from .co_detr_heads import CoDETRHead, CoDINOHead
 from .detr_ranking import DETRRankingMixin, QueryTargets
 from .ranking_detr_heads import RankingCoDINOHead, RankingDDQDETRHead, RankingDETRHead, RankingDINOHead
-from .ranking_loss import APLoss, RankSortLoss
+from .ranking_loss import AlrpLoss, APLoss, RankSortLoss
 from .roi_heads import Float32RoIExtractor, RankingBBoxHead, RankingFCNMaskHead, RankingRoIHead
 
 __all__ = [
     "APLoss",
+    "AlrpLoss",
     "AuxiliaryQueries",
     "AuxiliarySamples",
     "CoATSSHead",

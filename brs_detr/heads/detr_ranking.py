@@ -24,7 +24,6 @@ from .ranking import (
     is_positive,
     logged_terms,
     positive_losses,
-    ranking_problem,
 )
 
 
@@ -113,11 +112,12 @@ class DETRRankingMixin(RankingMixin, DETRHead):
         Raises NotFiniteError, naming the layer, if its queries cannot be matched or ranked.
         """
         samples = self.layer_samples(layers, img_metas)
-        problems = [ranking_problem(layer.samples, self.zero_iou_is_negative) for layer in samples]
+        gious = [positive_losses(self.loss_iou, s.samples.boxes, s.samples.box_targets) for s in samples]
+        problems = [self.ranking_problem(s.samples, giou) for s, giou in zip(samples, gious, strict=True)]
         solved = self.loss_cls(problems, name=[layer.name for layer in layers])
         losses: dict[str, Tensor] = {}
-        for layer, layer_samples, result in zip(layers, samples, solved, strict=True):
-            for key, value in self._named_losses(layer_samples, named_terms(result)).items():
+        for layer, layer_samples, giou, result in zip(layers, samples, gious, solved, strict=True):
+            for key, value in self._named_losses(layer_samples, giou, named_terms(result)).items():
                 losses[layer.prefix + key] = value
         return losses
 
@@ -138,13 +138,13 @@ class DETRRankingMixin(RankingMixin, DETRHead):
             matched = self.get_targets(list(layer.logits), list(layer.boxes), layer.ground_truth, img_metas)
         return QueryTargets(*matched)
 
-    def _named_losses(self, layer: LayerSamples, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _named_losses(self, layer: LayerSamples, giou_losses: Tensor, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         balance = self.loss_cls.balance(terms) if self.balance_boxes else None
         weights = self.box_weights(layer.samples)
         l1 = positive_losses(self.loss_bbox, layer.normalised_boxes, layer.normalised_targets)
         l1 = weighted_mean(l1, weights)
-        giou = positive_losses(self.loss_iou, layer.samples.boxes, layer.samples.box_targets)
-        giou = weighted_mean(giou, weights)
+        giou = terms.pop("localisation", None)  # of losses that weigh boxes by rank themselves
+        giou = weighted_mean(giou_losses, weights) if giou is None else giou
         return logged_terms(terms) | {
             "loss_bbox": balanced(l1, balance),
             "loss_iou": balanced(giou, balance),

@@ -5,7 +5,7 @@ labels, boxes ──> ranking_problem ──> self.loss_cls ──> named terms:
       └─ pos. boxes ──> box loss ──> score-weighted mean ──> self_balanced ──> loss_bbox
 
 Which terms there are, and what box losses are balanced to, is known by the ranking loss alone. Beside AP Loss
-nothing is balanced: its loss_bbox is the mean itself.
+nothing is balanced: its loss_bbox is the mean itself. aLRP Loss asks for the box losses, and weighs them by rank.
 """
 
 from typing import NamedTuple
@@ -70,6 +70,12 @@ def ranking_problem(samples: Samples, zero_iou_is_negative: bool = False) -> tup
     return samples.logits.flatten(), ranking_targets(samples, zero_iou_is_negative).flatten()
 
 
+def localisation_errors(samples: Samples, box_losses: Tensor) -> Tensor:
+    """The positives' box losses (P,) at their places in the ranking problem, (S * classes,), zeros elsewhere."""
+    errors = box_losses.new_zeros(samples.logits.shape)
+    return errors.index_put((samples.positives, samples.labels[samples.positives]), box_losses).flatten()
+
+
 def positive_losses(loss: nn.Module, boxes: Tensor, targets: Tensor) -> Tensor:
     """Box losses (P,), summed over coordinates. Without positives mmdet's losses leave the graph: this stays."""
     if len(boxes) == 0:
@@ -111,14 +117,21 @@ class RankingMixin:
     def ranking_losses(self, samples: Samples) -> dict[str, Tensor]:
         """The terms of `loss_cls` and the losses of the boxes, as they are logged."""
         box_losses = positive_losses(self.loss_bbox, samples.boxes, samples.box_targets)
-        problem = ranking_problem(samples, self.zero_iou_is_negative)
-        terms = named_terms(self.loss_cls(*problem, name=self.ranking_name))
-        return logged_terms(terms) | self.box_terms(samples, box_losses, self.loss_cls.balance(terms))
+        logits, targets, *localisation = self.ranking_problem(samples, box_losses)
+        boxes = dict(zip(("localisation",), localisation, strict=False))
+        terms = named_terms(self.loss_cls(logits, targets, name=self.ranking_name, **boxes))
+        balance = self.loss_cls.balance(terms)
+        box_loss = terms.pop("localisation", None)  # of losses that weigh boxes by rank themselves
+        if box_loss is None:
+            box_loss = weighted_mean(box_losses, self.box_weights(samples))
+        return logged_terms(terms) | {"loss_bbox": balanced(box_loss, balance), "bbox_unscaled": box_loss.detach()}
 
-    def box_terms(self, samples: Samples, box_losses: Tensor, balance: Tensor | None) -> dict[str, Tensor]:
-        """`loss_bbox`, of the positives' box losses (P,), and `bbox_unscaled`, which shows convergence."""
-        box_loss = weighted_mean(box_losses, self.box_weights(samples))
-        return {"loss_bbox": balanced(box_loss, balance), "bbox_unscaled": box_loss.detach()}
+    def ranking_problem(self, samples: Samples, box_losses: Tensor) -> tuple[Tensor, ...]:
+        """What `loss_cls` is given: logits and targets, and box losses (P,) of the positives if it asks for them."""
+        problem = ranking_problem(samples, self.zero_iou_is_negative)
+        if self.loss_cls.needs_localisation:
+            return (*problem, localisation_errors(samples, box_losses))
+        return problem
 
     def balance_of(self, losses: dict[str, Tensor]) -> Tensor | None:
         """What further losses of the same objects, such as masks, are balanced to; from `ranking_losses`' result."""

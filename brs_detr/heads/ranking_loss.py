@@ -37,6 +37,7 @@ class RankingClassLoss(nn.Module):
 
     custom_cls_channels = True
     needs_ious = True
+    needs_localisation: bool
 
     def __init__(self, *args: Any, use_sigmoid: bool = True, activated: bool = False, **kwargs: Any) -> None:
         if not use_sigmoid:
@@ -67,6 +68,8 @@ class RankingClassLoss(nn.Module):
         """
         if avg_factor is None and not isinstance(targets, tuple):
             return super().forward(logits, targets, **own)
+        if self.needs_localisation:
+            raise TypeError(f"{type(self).__name__} needs box errors, which this head has not: use a ranking head")
         if reduction_override not in (None, "mean"):
             raise TypeError(f"{type(self).__name__} has no loss for each sample, as this head asks: use another head")
         if self.activated:
@@ -95,12 +98,20 @@ class RankingClassLoss(nn.Module):
 
 
 @MODELS.register_module()
-class RankSortLoss(RankingClassLoss, losses.RankSortLoss, QualityFocalLoss):
+class RankSortLoss(RankingClassLoss, losses.RankSortLoss, QualityFocalLoss):  # type: ignore[misc]  # weight is third
     """`brs_detr.losses.RankSortLoss` for mmdet's registry and heads."""
 
 
 @MODELS.register_module()
-class APLoss(RankingClassLoss, losses.APLoss, QualityFocalLoss):
+class APLoss(RankingClassLoss, losses.APLoss, QualityFocalLoss):  # type: ignore[misc]
     """`brs_detr.losses.APLoss` for mmdet's registry and heads."""
 
     needs_ious = False
+
+
+@MODELS.register_module()
+class AlrpLoss(RankingClassLoss, losses.AlrpLoss, QualityFocalLoss):  # type: ignore[misc]
+    """`brs_detr.losses.AlrpLoss` for mmdet's registry and the ranking heads: it needs their box errors.
+
+    Give the head's GIoU loss the weight 0.5, so that errors are normalised: (1 - GIoU) / 2.
+    """

@@ -1,28 +1,44 @@
-"""Times the losses of several configs one after the other."""
+"""Times the losses of several configs one after the other: a training step of each is recorded, and run again."""
 
-import os
-import platform
-from collections.abc import Iterator
+import copy
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
-import mmdet
 import torch
+from mmdet.models.detectors import BaseDetector
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from torch import nn
 
-from brs_detr.engine import console
-from brs_detr.engine.launch import load_config
+from brs_detr.data.checks import check_data
 from brs_detr.errors import InputError
+from brs_detr.weights import load_checkpoint, skip_pretrained
 
-from .calls import Call, PlainCall
-from .measuring import Effort, measure
-from .methods import METHODS, Cell, plain_cell, ranking_cells
-from .rows import Report, row_of
-from .sources import DRAWN, SHAPES, record_step
+from .loss_time import LossTimer
+from .measuring import MIN_REPEATS, Effort, measure, seconds_of
+from .random_data import number_of_classes, random_batch
+from .recording import METHODS, Case, RankingCall, losses_to_time, recorded
+from .report import Report, environment, row_of
+from .stand_in import SUPPORTED, replace_network
+
+SHAPES, MODEL = "shapes", "model"
+RANDOM = (SHAPES, MODEL)  # images and boxes at random; other sources are checkpoints
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line asks for. image_size: (h, w); threads: of the CPU, None as torch wants."""
+    """What the command line asks for.
+
+    source: whose outputs: `SHAPES` for random ones in the heads' shapes, `MODEL` for the initialised model's on random
+    images, or a checkpoint's on the config's training images. image_size: (h, w); delta: of the ranking losses instead
+    of the config's; threads: of the CPU, None as torch wants.
+    """
 
     methods: tuple[str, ...] = METHODS
     source: str = SHAPES
@@ -33,7 +49,6 @@ class Settings:
     device: str = "cpu"
     threads: int | None = None
     seed: int = 0
-    options: dict[str, Any] | None = None
 
 
 def check(settings: Settings) -> torch.device:
@@ -59,15 +74,10 @@ def check(settings: Settings) -> torch.device:
     return device
 
 
-def environment(settings: Settings, device: torch.device) -> dict[str, Any]:
+def recorded_environment(settings: Settings, device: torch.device) -> dict[str, Any]:
     """What the times depend on, beside the config."""
-    gpu = device.type == "cuda"
-    size = "x".join(map(str, settings.image_size)) if settings.source in DRAWN else "as configured"
-    return {
-        "device": torch.cuda.get_device_name(device) if gpu else f"CPU {platform.machine()}, {os.cpu_count()} cores",
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "mmdet": mmdet.__version__,
+    size = "x".join(map(str, settings.image_size)) if settings.source in RANDOM else "as configured"
+    return environment(device) | {
         "seed": settings.seed,
         "source": settings.source,
         "images": settings.images,
@@ -76,40 +86,110 @@ def environment(settings: Settings, device: torch.device) -> dict[str, Any]:
     }
 
 
-def cells_of(call: Call, settings: Settings) -> Iterator[Cell]:
-    """Each problem by every method, then the next."""
-    if isinstance(call, PlainCall):
-        yield plain_cell(call)
-        return
-    for cells in zip(*(ranking_cells(call, m, settings.delta) for m in settings.methods), strict=True):
-        yield from cells
-
-
-def time_losses(configs: list[str], settings: Settings) -> Report:
+def time_losses(configs: Iterable[tuple[str, Config]], settings: Settings) -> Report:
     """Measure until the end, or until interrupted from the keyboard: what was measured is in the report.
+
+    configs: each with its path, for messages and the report.
 
     Raises InputError for what cannot be measured.
     """
-    console.silence_third_parties()
-    device, configs = check(settings), list(dict.fromkeys(configs))
+    device, by_path = check(settings), dict(configs)
+    for path, config in by_path.items():
+        if "model" not in config:
+            raise InputError(f"The config {path} describes no model: give one of a detector.")
     if device.type == "cuda":
         torch.cuda.set_device(device.index or 0)  # events are recorded on the current one
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    loaded = [load_config(path, settings.options, folder=None) for path in configs]  # all, before any is measured
-    for path, config in zip(configs, loaded, strict=True):
-        if "model" not in config:
-            raise InputError(f"The config {path} describes no model: give one of a detector.")
-    report = Report(environment(settings, device))
+    report = Report(recorded_environment(settings, device))
     try:
-        for path, config in zip(configs, loaded, strict=True):
-            step = record_step(
-                path, config, settings.source, settings.images, settings.image_size, device, settings.seed
-            )
+        for path, config in by_path.items():
+            step = record_step(path, config, settings, device)
             for call in step.calls:
-                for cell in cells_of(call, settings):
-                    report.rows.append(row_of(path, cell, measure(cell, settings.effort)))
-            report.outside[path] = step.seconds
+                cases = call.cases(settings.methods, settings.delta) if isinstance(call, RankingCall) else [call]
+                for case in cases:
+                    measured = measure(case.replay, case.replay.inputs, settings.effort)
+                    report.rows.append(row_of(path, case, measured))
+            report.outside[path] = step.outside
     except KeyboardInterrupt:
         report.interrupted = True
     return report
+
+
+@dataclass(frozen=True)
+class RecordedStep:
+    """One training step. outside: its seconds outside the classification losses; None if it had no network."""
+
+    calls: list[RankingCall | Case]
+    outside: float | None
+
+
+def record_step(path: str, config: Config, settings: Settings, device: torch.device) -> RecordedStep:
+    """The losses' calls in one training step of a config. path: of the config, for messages.
+
+    Raises InputError if the config has no classification loss, or does not work with the source.
+    """
+    source = settings.source
+    torch.manual_seed(settings.seed)
+    model = build_model(config, source, device)
+    losses = losses_to_time(model, path)
+    torch.manual_seed(settings.seed)  # again, so that every model sees the same images
+    if source in RANDOM:
+        batch = random_batch(settings.images, settings.image_size, number_of_classes(model))
+    else:
+        batch = training_batch(config, settings.images, settings.seed)
+    batch = model.data_preprocessor(batch, training=True)
+    if source == SHAPES:
+        if not isinstance(model, SUPPORTED):
+            raise InputError(
+                f"The shapes of the heads of {path} cannot be told, as its detector is neither CoDETR nor a standard "
+                f"single- or two-stage one ({type(model).__name__}): use --source {MODEL}."
+            )
+        replace_network(model, batch["inputs"], batch["data_samples"])
+    with recorded(model, losses) as calls:
+        model.loss(batch["inputs"], batch["data_samples"])
+    if not calls:
+        raise InputError(f"A training step of {path} calls no classification loss: there is nothing to time.")
+    return RecordedStep(calls, None if source == SHAPES else seconds_outside(model, losses, batch, device))
+
+
+def build_model(config: Config, source: str, device: torch.device) -> BaseDetector:
+    """The model in training mode, with the weights that the source asks for.
+
+    Raises InputError if a checkpoint cannot be read or does not fit.
+    """
+    init_default_scope(config.get("default_scope", "mmdet"))
+    model = MODELS.build(copy.deepcopy(config.model))
+    skip_pretrained(model)
+    MMLogger.get_current_instance().setLevel(logging.WARNING)  # a line for every initialised weight
+    if source == MODEL:
+        model.init_weights()
+    elif source != SHAPES:
+        load_checkpoint(model, source, whole=True)
+    model.train()  # a backbone's returns nothing
+    return model.to(device)
+
+
+def training_batch(config: Config, images: int, seed: int) -> dict[str, Any]:
+    """The first images of the config's training data. Raises InputError if they cannot be read."""
+    check_data(config, ("train",))
+    loader = copy.deepcopy(config.train_dataloader)
+    loader.update(batch_size=images, num_workers=0, persistent_workers=False)
+    return next(iter(Runner.build_dataloader(loader, seed=seed)))
+
+
+def seconds_outside(model: BaseDetector, losses: dict[str, nn.Module], batch: dict, device: torch.device) -> float:
+    """Median seconds of forward and backward pass less those in the classification losses."""
+
+    def step() -> None:
+        loss, _ = model.parse_losses(model.loss(batch["inputs"], batch["data_samples"]))
+        loss.backward()
+
+    timer, seconds = LossTimer(), []
+    for _ in range(MIN_REPEATS):
+        timer.attach(list(losses.values()))
+        taken = seconds_of(step, device)
+        timer.detach()
+        seconds.append(taken - sum(span.seconds for span in timer.take()))
+        model.zero_grad()
+    return median(seconds)

@@ -20,7 +20,7 @@ from tests.samples import make_batch
 PREFIXES = {
     "faster_rcnn/faster-rcnn": ("rs", "brs"),
     "cascade_rcnn/cascade-rcnn": ("rs", "brs"),
-    "atss/atss": ("ap", "bap", "rs", "brs"),
+    "atss/atss": ("ap", "bap", "rs", "brs", "alrp"),
     "paa/paa": ("ap", "bap", "rs", "brs"),
 }
 COCO, TINY = "r50_fpn_1x_coco", "tiny_digits"

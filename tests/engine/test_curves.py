@@ -2,10 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
+import pytest
+from matplotlib.axes import Axes
 
-from brs_detr.engine.curves import draw_curves, read_scalars, telling_losses
+from brs_detr.engine import curves
+from brs_detr.engine.curves import Rows, draw_curves, read_scalars, telling_losses
 
 
 def write_run(work_dir: Path, name: str, rows: list[dict]) -> None:
@@ -26,6 +30,29 @@ def test_a_resumed_run_continues_the_curves(tmp_path: Path) -> None:
     picture = cv2.imread(str(tmp_path / "curves.png"))
     assert picture.shape[1] > picture.shape[0] > 300
     assert picture.std() > 10
+
+
+LVIS = {"lvis/bbox_AP": 0.2, "lvis/bbox_AP50": 0.4, "lvis/bbox_AP75": 0.1, "lvis/segm_AP": 0.15, "lvis/bbox_APr": 0.0}
+
+
+def test_ap_of_any_data_set_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, list[float]] = {}
+    plot = curves.plot
+
+    def noted(axes: Axes, rows: Rows, key: str, label: str, **style: Any) -> None:
+        plot(axes, rows, key, label, **style)
+        drawn[label] = list(axes.lines[-1].get_ydata())
+
+    monkeypatch.setattr(curves, "plot", noted)
+    write_run(tmp_path, "20260101_000000", [{"loss": 1.0, "step": 1}, LVIS | {"step": 1}, LVIS | {"step": 2}])
+    assert draw_curves(tmp_path)
+    drawn.pop("total")
+    assert drawn == {"AP": [0.2, 0.2], "AP50": [0.4, 0.4], "AP75": [0.1, 0.1], "mask AP": [0.15, 0.15]}
+
+
+def test_an_evaluation_without_ap_is_no_row_of_the_curves(tmp_path: Path) -> None:
+    write_run(tmp_path, "20260101_000000", [{"loss": 1.0, "step": 1}, {"data_time": 0.1, "step": 1}])
+    assert read_scalars(tmp_path)[1] == {}
 
 
 def test_nothing_to_draw(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """Targets and box weights that all ranking heads share."""
 
+import pytest
 import torch
+from mmdet.models.losses import GIoULoss
 
+from brs_detr.heads import AlrpLoss
 from brs_detr.heads.ranking import (
     RankingMixin,
     Samples,
@@ -10,7 +13,7 @@ from brs_detr.heads.ranking import (
     positive_indices,
     ranking_targets,
 )
-from brs_detr.losses import MIN_IOU, APLoss, RankSortLoss
+from brs_detr.losses import MIN_IOU, APLoss, RankSortLoss, alrp_loss
 
 
 def make_samples() -> Samples:
@@ -69,3 +72,29 @@ def test_what_masks_are_balanced_to() -> None:
     mixin.loss_cls = APLoss()
     del losses["loss_sort"]
     assert mixin.balance_of(losses) is None
+
+
+def test_alrp_weighs_boxes_by_rank() -> None:
+    """Its second term is the box loss, balanced to the sum of both; only boxes get its gradient."""
+    samples = make_samples()
+    samples.boxes.requires_grad_()
+    samples.logits.requires_grad_()
+    mixin = RankingMixin()
+    mixin.loss_cls, mixin.loss_bbox = AlrpLoss(), GIoULoss(loss_weight=0.5)
+    losses = mixin.ranking_losses(samples)
+
+    errors = torch.zeros(5, 3)
+    errors[[0, 2, 3], [2, 0, 1]] = mixin.loss_bbox(samples.boxes, samples.box_targets, reduction_override="none")
+    assert 0 <= errors.min() <= errors.max() <= 1
+    expected = alrp_loss(samples.logits.flatten(), ranking_targets(samples).flatten(), errors.flatten())
+    torch.testing.assert_close(losses["loss_classification"], expected.classification)
+    torch.testing.assert_close(losses["bbox_unscaled"], expected.localisation.detach())
+    torch.testing.assert_close(losses["loss_bbox"], expected.classification + expected.localisation)
+    losses["loss_bbox"].backward()
+    assert samples.boxes.grad.count_nonzero() > 0
+    assert samples.logits.grad is None or samples.logits.grad.count_nonzero() == 0
+
+
+def test_alrp_is_refused_by_heads_that_pass_no_box_errors() -> None:
+    with pytest.raises(TypeError, match="AlrpLoss needs box errors"):
+        AlrpLoss()(torch.randn(5, 3), torch.tensor([2, 3, 0, 1, 3]), avg_factor=3.0)

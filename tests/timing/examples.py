@@ -3,9 +3,9 @@
 import torch
 
 from brs_detr.losses import RankSortLoss
-from brs_detr.timing.calls import Problem, RankingCall
-from brs_detr.timing.measuring import Measurement, Milliseconds
-from brs_detr.timing.rows import Report, Row
+from brs_detr.timing.measuring import Measurement, Times
+from brs_detr.timing.recording import Problem, RankingCall
+from brs_detr.timing.report import Report, Row
 
 
 def ranking_call(problems: int = 2, delta: float = 0.5) -> RankingCall:
@@ -15,14 +15,14 @@ def ranking_call(problems: int = 2, delta: float = 0.5) -> RankingCall:
         targets = torch.zeros(500)
         targets[:20] = 0.1 + 0.9 * torch.rand(20, generator=generator)
         targets[20:50] = -1
-        logits = torch.randn(500, generator=generator)
-        made.append(Problem(f"layer {layer}", logits, targets))
+        logits = torch.randn(500, generator=generator).requires_grad_()
+        made.append(Problem(f"layer {layer}", (logits, targets)))
     return RankingCall("head", RankSortLoss(delta=delta, loss_weight=2.0), made, together=problems > 1)
 
 
 def row(head: str, method: str, milliseconds: float, called: bool = True, config: str = "configs/a.py") -> Row:
-    forward = Milliseconds(milliseconds, milliseconds / 2, milliseconds * 2)
-    measurement = Measurement(forward, Milliseconds(1.0, 1.0, 1.0), 5, 2, 1000)
+    forward = Times(milliseconds, milliseconds / 2, milliseconds * 2, runs=5)
+    measurement = Measurement(forward, Times(1.0, 1.0, 1.0, runs=5), 2, 1000)
     return Row(config, head, "layer", method, 3, 97, measurement, called)
 
 

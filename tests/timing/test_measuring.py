@@ -1,60 +1,97 @@
 """The methods solve the same problems, and what is measured of them is right."""
 
 import time
+from functools import partial
 
 import pytest
 import torch
 from mmdet.models.losses import FocalLoss
 from torch import Tensor
 
-from brs_detr.losses import APLoss, RankSortLosses
-from brs_detr.timing.calls import PlainCall
-from brs_detr.timing.measuring import Effort, measure
-from brs_detr.timing.memory import peak_memory
-from brs_detr.timing.methods import (
-    METHODS,
-    RANKING_METHODS,
-    Cell,
-    focal_loss,
-    plain_cell,
-    ranking_cells,
-    with_method,
-)
-from brs_detr.timing.synchronisations import count_synchronisations
+from brs_detr.losses import METHODS as RANKING_METHODS
+from brs_detr.losses import AlrpLoss, APLoss, RankSortLosses
+from brs_detr.timing.counting import count_synchronisations, peak_memory
+from brs_detr.timing.measuring import Effort, Measurement, Times, measure, race
+from brs_detr.timing.recording import METHODS, Case, Problem, RankingCall, Replay, focal_loss, recorded
 from tests.timing.examples import ranking_call
 
 CPU = torch.device("cpu")
 
 
-def values(losses: list[RankSortLosses]) -> Tensor:
+def values(losses: list[tuple[Tensor, ...]]) -> Tensor:
     return torch.stack([torch.stack(pair) for pair in losses])
+
+
+def run(case: Case) -> RankSortLosses:
+    return case.replay(case.replay.inputs)
 
 
 @pytest.mark.parametrize(("delta", "methods"), [(0.0, RANKING_METHODS), (0.5, ("exact", "pairwise"))])
 def test_ranking_methods_agree(delta: float, methods: tuple[str, ...]) -> None:
     call = ranking_call(delta=delta)
+    expected = values(call.loss([problem.tensors for problem in call.problems]))
     for method in methods:
-        *alone, together = ranking_cells(call, method)
-        expected = values(call.loss([(p.logits, p.targets) for p in call.problems]))
-        torch.testing.assert_close(values([cell.run(cell.inputs) for cell in alone]), expected)
-        torch.testing.assert_close(values(together.run(together.inputs)), expected)
+        *alone, together = call.cases([method])
+        torch.testing.assert_close(values([run(case) for case in alone]), expected)
+        torch.testing.assert_close(values(run(together)), expected)
 
 
 def test_delta_can_be_changed() -> None:
-    first, *_ = ranking_cells(ranking_call(), "exact", delta=0.0)
-    expected, *_ = ranking_cells(ranking_call(delta=0.0), "exact")
-    assert torch.equal(*(values([cell.run(cell.inputs)]) for cell in (first, expected)))
+    first, *_ = ranking_call().cases(["exact"], delta=0.0)
+    expected, *_ = ranking_call(delta=0.0).cases(["exact"])
+    assert torch.equal(*(values([run(case)]) for case in (first, expected)))
 
 
 def test_ap_loss_keeps_its_settings() -> None:
-    changed = with_method(APLoss(delta=0.7, interpolated=False, loss_weight=3.0), "pairwise")
-    assert (changed.delta, changed.method, changed.interpolated, changed.loss_weight) == (0.7, "pairwise", False, 3.0)
+    problem = ranking_call(1).problems[0]
+    loss = APLoss(delta=0.7, interpolated=False, loss_weight=3.0)
+    (case,) = RankingCall("head", loss, [problem], together=False).cases(["pairwise"])
+    torch.testing.assert_close(run(case), loss(*problem.tensors))
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_training_calls_counts(method: str) -> None:
-    assert [cell.called for cell in ranking_cells(ranking_call(2), method)] == [False, False, True]
-    assert [cell.called for cell in ranking_cells(ranking_call(1), method)] == [True]
+    assert [case.called for case in ranking_call(2).cases([method])] == [False, False, True]
+    assert [case.called for case in ranking_call(1).cases([method])] == [True]
+
+
+class Heads(torch.nn.Module):
+    """Two problems of a loss that needs localisation: alone, and together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loss_cls = AlrpLoss(loss_weight=2.0)
+
+    def forward(self, problems: list[Problem]) -> None:
+        alone = [self.loss_cls(*problem.tensors) for problem in problems]
+        assert values(alone).isfinite().all()
+        self.loss_cls([problem.tensors for problem in problems], name=["first", "second"])
+
+
+def test_a_loss_that_needs_localisation() -> None:
+    """Recorded by its base class alone, and its box errors get a gradient when it runs again."""
+    problems = [
+        Problem(problem.layer, (*problem.tensors, torch.rand(500).requires_grad_()))
+        for problem in ranking_call(2).problems
+    ]
+    model = Heads()
+    expected = values([model.loss_cls(*problem.tensors) for problem in problems])
+    with recorded(model, {"": model.loss_cls}) as calls:
+        model(problems)
+    assert [[problem.layer for problem in call.problems] for call in calls] == [
+        ["call 1"],
+        ["call 2"],
+        ["first", "second"],
+    ]
+    *alone, together = (case for call in calls for case in call.cases(["exact"]) if case.called)
+    torch.testing.assert_close(values([run(case) for case in alone]), expected)
+    torch.testing.assert_close(values(run(together)), expected)
+    assert len(together.replay.inputs) == 4
+    inputs = [x.requires_grad_() for x in together.replay.inputs]
+    sum(losses.localisation for losses in together.replay(inputs)).backward()
+    assert all(x.grad.any() for x in inputs[1::2])
+    (focal,) = calls[0].cases(["focal"])
+    assert measure(focal.replay, focal.replay.inputs, Effort(3, 0.0)).forward.runs == 3
 
 
 def test_focal_loss_is_that_of_mmdet() -> None:
@@ -67,10 +104,14 @@ def test_focal_loss_is_that_of_mmdet() -> None:
 
 def test_a_plain_call_is_repeated_as_it_was() -> None:
     loss, logits, labels = FocalLoss(), torch.randn(6, 3, requires_grad=True), torch.tensor([0, 1, 2, 3, 3, 3])
-    cell = plain_cell(PlainCall("head", "level 0", loss, (logits, labels), dict(avg_factor=3)))
-    assert (cell.method, cell.positives, cell.negatives) == ("FocalLoss", 3, 15)
-    assert torch.equal(cell.run(cell.inputs), loss(logits, labels, avg_factor=3))
-    measure(cell, Effort(3, 0.0))
+    model = torch.nn.ModuleDict({"head": torch.nn.ModuleDict({"loss_cls": loss})})
+    with recorded(model, {"head": loss}) as calls:
+        expected = loss(logits, labels, avg_factor=3)
+    (case,) = calls
+    assert (case.head, case.layer, case.method) == ("head", "call 1", "FocalLoss")
+    assert (case.positives, case.negatives, case.called) == (3, 15, True)
+    assert torch.equal(run(case), expected)
+    measure(case.replay, case.replay.inputs, Effort(3, 0.0))
     assert logits.grad is None
 
 
@@ -86,21 +127,40 @@ class Sleep(torch.autograd.Function):
         return gradient.expand(10)
 
 
-def slow_cell() -> Cell:
-    return Cell("head", "layer", "exact", 1, 9, [torch.zeros(10)], lambda x: Sleep.apply(x[0]), called=True)
+def measure_slow(effort: Effort) -> Measurement:
+    replay = Replay(Sleep.apply, torch.zeros(10, requires_grad=True))
+    return measure(replay, replay.inputs, effort)
 
 
 def test_forward_and_backward_apart() -> None:
-    measured = measure(slow_cell(), Effort(5, 10.0))
+    measured = measure_slow(Effort(5, 10.0))
     assert 10 <= measured.forward.p20 <= measured.forward.p50 <= measured.forward.p80
     assert measured.backward.p50 >= 20
     assert measured.forward.p50 < measured.backward.p50
-    assert measured.repeats == 5
+    assert measured.forward.runs == measured.backward.runs == 5
 
 
-def test_slow_cells_are_repeated_less() -> None:
-    assert measure(slow_cell(), Effort(50, 0.0)).repeats == 3
-    assert 3 < measure(slow_cell(), Effort(50, 0.3)).repeats < 50
+def test_slow_computations_are_repeated_less() -> None:
+    assert measure_slow(Effort(50, 0.0)).forward.runs == 3
+    assert 3 < measure_slow(Effort(50, 0.3)).forward.runs < 50
+
+
+def test_runs_take_turns() -> None:
+    turns = list[str]()
+    runs = {name: partial(turns.append, name) for name in "abc"}
+    times = race(runs, CPU, Effort(4, 10.0))
+    assert all(sorted(turns[i : i + 3]) == ["a", "b", "c"] for i in range(0, 15, 3))  # the first is not counted
+    assert {name: found.runs for name, found in times.items()} == dict.fromkeys("abc", 4)
+
+
+def test_very_slow_runs_are_not_repeated() -> None:
+    assert race({"": partial(time.sleep, 0.02)}, CPU, Effort(5, 10.0, max_seconds=0.01))[""].runs == 1
+
+
+def test_percentiles_are_milliseconds() -> None:
+    times = Times.of([0.001 * value for value in range(11)])
+    assert times == pytest.approx((5, 2, 8, 11))
+    assert Times.sum([times, Times(1.0, 1.0, 1.0, 3)]) == pytest.approx((6, 3, 9, 3))
 
 
 def test_memory_is_the_most_at_any_time() -> None:

@@ -9,10 +9,9 @@ import cv2
 import pytest
 
 from brs_detr.errors import InputError
-from brs_detr.timing.files import append_csv, check_csv, write_json
-from brs_detr.timing.plot import milliseconds_by_head, plot
-from brs_detr.timing.rows import TOTAL, Report
-from brs_detr.timing.table import print_report
+from brs_detr.timing.display import bar_label, milliseconds_by_head, plot_report, print_report
+from brs_detr.timing.report import COLUMNS, TOTAL, Report, append_csv, check_csv, has_columns, write_csv, write_json
+from tests.reference import ROOT
 from tests.timing.examples import report, row
 
 
@@ -52,7 +51,7 @@ def test_csv_grows(tmp_path: Path) -> None:
     path = tmp_path / "times.csv"
     for _ in range(2):
         check_csv(path)
-        append_csv(path, report())
+        write_csv(path, report())
     with path.open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * len(report().with_totals()) == 18
@@ -66,6 +65,24 @@ def test_another_csv_is_not_written_to(tmp_path: Path) -> None:
     path.write_text("name,age\n")
     with pytest.raises(InputError, match="give --csv another file"):
         check_csv(path)
+
+
+def test_recorded_times_can_be_extended(tmp_path: Path) -> None:
+    recorded = ROOT / "benchmarks" / "results" / "time_loss.csv"
+    check_csv(recorded)
+    assert set(COLUMNS) >= report().rows[0].as_dict().keys()
+    with pytest.raises(InputError, match="other columns"):
+        append_csv(recorded, ("name", "age"), [{"name": "a", "age": 1}])
+
+
+def test_csv_leaves_out_what_has_no_column(tmp_path: Path) -> None:
+    path, columns = tmp_path / "a" / "b.csv", ("name", "age")
+    append_csv(path, columns, [])
+    assert not path.exists()
+    append_csv(path, columns, [{"name": "x, y", "age": 3, "height": 2}])
+    append_csv(path, columns, [{"age": 4, "name": "z"}])
+    assert has_columns(path, columns)
+    assert path.read_text() == 'name,age\n"x, y",3\nz,4\n'
 
 
 def test_json(tmp_path: Path) -> None:
@@ -85,8 +102,12 @@ def test_bars() -> None:
     }
 
 
+def test_labels_of_bars_are_no_powers() -> None:
+    assert [bar_label(time) for time in (0.123, 9.96, 12.3, 99.8, 1643.9)] == ["0.12", "10", "12", "100", "1,644"]
+
+
 def test_the_chart_is_drawn(tmp_path: Path) -> None:
-    plot(tmp_path / "times.png", report())
+    plot_report(tmp_path / "times.png", report())
     picture = cv2.imread(str(tmp_path / "times.png"))
     assert picture.shape[1] > picture.shape[0] > 400
     assert picture.std() > 10

@@ -1,4 +1,4 @@
-"""What is recorded from drawn outputs: as many problems, positives and negatives as training poses."""
+"""What is recorded from random outputs: as many problems, positives and negatives as training poses."""
 
 from collections import Counter
 from pathlib import Path
@@ -8,27 +8,28 @@ import torch
 from mmengine.config import Config
 
 from brs_detr.errors import InputError
-from brs_detr.timing.calls import Call, RankingCall, count_logits
-from brs_detr.timing.sources import SHAPES, record_step
+from brs_detr.timing.recording import Case, RankingCall, count_logits
+from brs_detr.timing.run import Settings, record_step
 from tests.reference import ROOT
 
 FINE = 16700 + 4200 + 1050 + 273  # locations in an image of 800 x 1333 pixels at strides 8 to 64
 COARSE = 77  # at stride 128
 
 
-def record(name: str, size: tuple[int, int] = (160, 160), images: int = 4) -> list[Call]:
-    return record_step(name, Config.fromfile(str(ROOT / name)), SHAPES, images, size, torch.device("cpu"), 0).calls
+def record(name: str, size: tuple[int, int] = (160, 160), images: int = 4) -> list[RankingCall | Case]:
+    settings = Settings(images=images, image_size=size)
+    return record_step(name, Config.fromfile(str(ROOT / name)), settings, torch.device("cpu")).calls
 
 
 @pytest.fixture(scope="module")
-def tiny() -> list[Call]:
+def tiny() -> list[RankingCall]:
     return record("configs/brs_detr/brs-detr_tiny_digits.py")
 
 
 def test_brs_detr_on_images_of_coco() -> None:
     calls = record("configs/brs_detr/brs-detr_r50_1x_coco.py", size=(800, 1333))
     problems = {(call.head, problem.layer): problem for call in calls for problem in call.problems}
-    sizes = {place: len(problem.logits) for place, problem in problems.items()}
+    sizes = {place: len(problem.tensors[0]) for place, problem in problems.items()}
     assert sizes["bbox_head", "decoder layer 5"] == 4 * 300 * 80
     assert sizes["bbox_head", "encoder proposals"] == 4 * FINE * 80
     assert sizes["rpn_head", "RPN"] == 4 * (FINE + COARSE) * 9
@@ -42,7 +43,7 @@ def test_brs_detr_on_images_of_coco() -> None:
     assert 5 * objects < problems["roi_head.bbox_head", "RoI head"].positives < 4 * 1000
 
 
-def test_calls_as_training_makes_them(tiny: list[Call]) -> None:
+def test_calls_as_training_makes_them(tiny: list[RankingCall]) -> None:
     assert all(isinstance(call, RankingCall) for call in tiny)
     assert [(call.head, len(call.problems), call.together) for call in tiny] == [
         ("bbox_head", 3, True),
@@ -54,33 +55,33 @@ def test_calls_as_training_makes_them(tiny: list[Call]) -> None:
     ]
 
 
-def test_targets_are_ious(tiny: list[Call]) -> None:
+def test_targets_are_ious(tiny: list[RankingCall]) -> None:
     for problem in (problem for call in tiny for problem in call.problems):
-        assert problem.logits.shape == problem.targets.shape
-        assert problem.targets.max() <= 1
-        positives = problem.targets[problem.targets > 0]
+        logits, targets = problem.tensors
+        assert logits.shape == targets.shape
+        assert targets.max() <= 1
+        positives = targets[targets > 0]
         assert len(positives) == problem.positives > 0
-        assert problem.negatives + problem.positives <= len(problem.logits)
+        assert problem.negatives + problem.positives <= len(logits)
         assert len(positives.unique()) > 1
 
 
-def test_auxiliary_queries_are_the_auxiliary_positives(tiny: list[Call]) -> None:
+def test_auxiliary_queries_are_the_auxiliary_positives(tiny: list[RankingCall]) -> None:
     _, _, roi, atss, roi_queries, atss_queries = tiny
     for head, queries in ((roi, roi_queries), (atss, atss_queries)):
         assert {problem.positives for problem in queries.problems} == {head.problems[0].positives}
 
 
-def test_the_same_seed_gives_the_same_problems(tiny: list[Call]) -> None:
+def test_the_same_seed_gives_the_same_problems(tiny: list[RankingCall]) -> None:
     again = record("configs/brs_detr/brs-detr_tiny_digits.py")
     for call, other in zip(tiny, again, strict=True):
         for a, b in zip(call.problems, other.problems, strict=True):
-            assert torch.equal(a.logits, b.logits)
-            assert torch.equal(a.targets, b.targets)
+            assert all(map(torch.equal, a.tensors, b.tensors))
 
 
-def test_the_baseline_sees_the_same_objects(tiny: list[Call]) -> None:
+def test_the_baseline_sees_the_same_objects(tiny: list[RankingCall]) -> None:
     baseline = record("configs/co_detr/co-deformable-detr_tiny_digits.py")
-    kinds = Counter((call.head, type(call.loss).__name__) for call in baseline)
+    kinds = Counter((call.head, call.method) for call in baseline)
     assert kinds["bbox_head", "FocalLoss"] == 3
     assert kinds["bbox_head, call 2", "FocalLoss"] == kinds["bbox_head, call 3", "FocalLoss"] == 2
     assert kinds["rpn_head", "CrossEntropyLoss"] == kinds["atss_head", "FocalLoss"] == 5

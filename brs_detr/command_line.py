@@ -1,0 +1,61 @@
+"""The command `brs-detr`, also behind scripts/*.py.
+
+It imports nothing but the standard library before a command is chosen: an installation of the losses alone has the
+command, too, and it then says what to install.
+"""
+
+import argparse
+import importlib.util
+import sys
+from types import ModuleType
+
+from brs_detr import __version__
+from brs_detr.errors import InputError, ends_with_a_sentence
+
+COMMANDS = {
+    "train": "train a config",
+    "test": "evaluate a checkpoint",
+    "predict": "detect objects in images",
+    "time-loss": "time the losses of a training step",
+    "convert": "rewrite a published checkpoint in this project's names",
+}
+DETECTOR_PACKAGES = ("mmdet", "mmengine", "mmcv", "torchvision")  # of which the losses alone have none
+
+
+def import_commands() -> ModuleType:
+    """The module of the commands.
+
+    Raises:
+        InputError: the packages of the extra ``detector`` are not installed.
+    """
+    missing = [name for name in DETECTOR_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f'{missing[0]} is not installed: the commands need more than the losses, `pip install ".[detector]"`.'
+        )
+    return importlib.import_module("brs_detr.engine.commands")
+
+
+@ends_with_a_sentence
+def run(command: str, arguments: list[str] | None = None, program: str | None = None) -> None:
+    """Run one of COMMANDS; its arguments are those of the process unless given, like the program's name."""
+    import_commands().run(command, arguments, program)
+
+
+def main() -> None:
+    """Entry point of ``brs-detr COMMAND ...``."""
+    summaries = "\n".join(f"  {name:10} {summary}" for name, summary in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="brs-detr",
+        description="Detectors that learn by ranking.",
+        epilog=f"commands:\n{summaries}\n\nbrs-detr COMMAND --help lists the options of a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="followed by its own arguments")
+    command = parser.parse_args(sys.argv[1:2]).command  # what follows is for the command's parser
+    run(command, sys.argv[2:], f"brs-detr {command}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""What the command line offers: the options of each command, and what it does with them.
+
+`brs-detr COMMAND` and scripts/*.py lead here through :mod:`brs_detr.command_line`.
+"""
+
+import argparse
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+from brs_detr.engine import arguments, config_names, console, launch
+from brs_detr.engine.arguments import KeyValue
+from brs_detr.engine.config import load_config
+from brs_detr.engine.converting import convert
+from brs_detr.engine.predict import predict
+from brs_detr.timing import display, report
+from brs_detr.timing.measuring import Effort
+from brs_detr.timing.recording import METHODS
+from brs_detr.timing.run import Settings, time_losses
+
+
+def add_train_options(parser: argparse.ArgumentParser) -> None:
+    arguments.add_config(parser)
+    parser.add_argument("--work-dir", help="checkpoints and logs; default work_dirs/NAME_OF_CONFIG")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--resume",
+        nargs="?",
+        const=launch.LAST,
+        metavar="CHECKPOINT",
+        help="continue from a checkpoint, by default the last of the work directory",
+    )
+    start.add_argument("--load-from", metavar="CHECKPOINT", help="start from the weights of a checkpoint")
+    start.add_argument("--overwrite", action="store_true", help="discard what the work directory holds")
+    parser.add_argument("--amp", action="store_true", help="mixed precision, bfloat16 where the device has it")
+    parser.add_argument("--epochs", type=int, help="train for this many, the learning-rate schedule in proportion")
+    parser.add_argument("--seed", type=int)
+    arguments.add_launcher(parser)
+
+
+def run_train(args: argparse.Namespace) -> None:
+    """Train a config.
+
+    python scripts/train.py configs/brs_detr/brs-detr_tiny_digits.py
+    brs-detr train brs_detr::brs_detr/brs-detr_tiny_digits.py
+    bash scripts/dist_train.sh configs/brs_detr/brs-detr_r50_1x_coco.py 8
+    """
+    launch.train(
+        args.config,
+        folder=args.work_dir,
+        resume=args.resume,
+        load_from=args.load_from,
+        overwrite=args.overwrite,
+        mixed_precision=args.amp,
+        epochs=args.epochs,
+        seed=args.seed,
+        options=args.cfg_options,
+        launcher=args.launcher,
+    )
+
+
+def add_test_options(parser: argparse.ArgumentParser) -> None:
+    arguments.add_config(parser)
+    parser.add_argument("checkpoint")
+    parser.add_argument("--work-dir", help="folder of the log; default work_dirs/NAME_OF_CONFIG")
+    parser.add_argument("--out", metavar="FILE", help="where to write the metrics; default beside the log")
+    arguments.add_launcher(parser)
+
+
+def run_test(args: argparse.Namespace) -> None:
+    """Evaluate a checkpoint with pycocotools.
+
+    python scripts/test.py configs/brs_detr/brs-detr_tiny_digits.py work_dirs/quickstart/epoch_8.pth
+    brs-detr test brs_detr::brs_detr/brs-detr_tiny_digits.py work_dirs/quickstart/epoch_8.pth
+    """
+    launch.evaluate(
+        args.config,
+        args.checkpoint,
+        folder=args.work_dir,
+        out=args.out,
+        options=args.cfg_options,
+        launcher=args.launcher,
+    )
+
+
+def add_predict_options(parser: argparse.ArgumentParser) -> None:
+    arguments.add_config(parser)
+    parser.add_argument("checkpoint")
+    parser.add_argument("source", metavar="IMAGE_OR_FOLDER")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the pictures")
+    parser.add_argument("--score-thr", type=float, default=0.3, help="show boxes from this score on")
+    parser.add_argument("--ann", metavar="FILE", help="COCO annotations: adds the ground truth of images it lists")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default a GPU where there is one")
+    parser.add_argument("--overwrite", action="store_true", help="write into a folder that is not empty")
+
+
+def run_predict(args: argparse.Namespace) -> None:
+    """Detect objects in images: a picture for each, and predictions.json.
+
+    python scripts/predict.py CONFIG CHECKPOINT IMAGE_OR_FOLDER --out DIR
+    brs-detr predict CONFIG CHECKPOINT IMAGE_OR_FOLDER --out DIR
+    """
+    pictures = predict(
+        args.config,
+        args.checkpoint,
+        args.source,
+        args.out,
+        threshold=args.score_thr,
+        annotations=args.ann,
+        device=args.device,
+        overwrite=args.overwrite,
+        options=args.cfg_options,
+    )
+    print(f"{pictures} pictures and predictions.json written to {args.out}")
+
+
+def add_time_loss_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="config files, compared side by side")
+    parser.add_argument(
+        "--source",
+        default="shapes",
+        metavar="shapes|model|CHECKPOINT",
+        help="whose outputs: random ones in the heads' shapes (default); the initialised model's on random "
+        "images; or a checkpoint's on the config's training images. The last two tell the share of an iteration",
+    )
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=list(METHODS), help="how to solve the ranking problems"
+    )
+    parser.add_argument("--images", type=int, default=4, help="batch size, default %(default)s")
+    parser.add_argument("--image-size", type=int, nargs=2, default=[800, 1333], metavar=("H", "W"))
+    parser.add_argument("--repeats", type=int, default=20, help="the most for each time, default %(default)s")
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="the most for each time, but at least 3 repeats; default %(default)s"
+    )
+    parser.add_argument("--delta", type=float, help="of the ranking losses, instead of the config's")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, help="of the CPU")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="append the times to this file")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the times to this file")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write a bar chart (PNG)")
+    parser.add_argument("--cfg-options", nargs="+", action=KeyValue, metavar="KEY=VALUE", help="change the configs")
+
+
+def timing_settings(args: argparse.Namespace) -> Settings:
+    return Settings(
+        methods=tuple(dict.fromkeys(args.methods)),
+        source=args.source,
+        images=args.images,
+        image_size=tuple(args.image_size),
+        effort=Effort(args.repeats, args.seconds),
+        delta=args.delta,
+        device=args.device,
+        threads=args.threads,
+        seed=args.seed,
+    )
+
+
+def run_time_loss(args: argparse.Namespace) -> None:
+    """Time the classification losses of a training step, head by head and method by method.
+
+    python scripts/time_loss.py configs/brs_detr/brs-detr_r50_1x_coco.py configs/co_dino/co-dino_5scale_r50_1x_coco.py
+    python scripts/time_loss.py CONFIG --source model --image-size 320 320 --images 1
+    brs-detr time-loss CONFIG --source CHECKPOINT.pth --csv times.csv --plot times.png
+    """
+    console.silence_third_parties()
+    if args.csv:
+        report.check_csv(args.csv)
+    configs = [(path, load_config(path, args.cfg_options, folder=None)) for path in args.configs]
+    measured = time_losses(configs, timing_settings(args))
+    display.print_report(measured)
+    if args.csv:
+        report.write_csv(args.csv, measured)
+    if args.json:
+        report.write_json(args.json, measured)
+    if args.plot:
+        display.plot_report(args.plot, measured)
+    if measured.interrupted:
+        raise SystemExit(130)
+
+
+def add_convert_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="SRC", help="a .pth or .safetensors file; never modified")
+    parser.add_argument("destination", type=Path, metavar="DST", help="a .pth or .safetensors file to write")
+    parser.add_argument("--config", help="of the model; by default the project's config that fits best")
+    parser.add_argument("--half", action="store_true", help="write half precision, for a smaller file")
+
+
+def run_convert(args: argparse.Namespace) -> None:
+    """Rewrite a published checkpoint (Co-DETR, BRS-DETR, mmdet, torchvision, Swin, timm) in this project's names.
+
+    python scripts/convert_checkpoint.py co_deformable_detr_r50.pth converted.pth
+    brs-detr convert weights.safetensors converted.pth --config CONFIG
+    """
+    console.silence_third_parties()
+    given = config_names.locate(args.config) if args.config else None
+    config, report = convert(args.source, args.destination, given, args.half)
+    print(f"{report}\n{args.destination} written for {config}")
+
+
+COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]] = {
+    "train": (add_train_options, run_train),
+    "test": (add_test_options, run_test),
+    "predict": (add_predict_options, run_predict),
+    "time-loss": (add_time_loss_options, run_time_loss),
+    "convert": (add_convert_options, run_convert),
+}
+
+
+def run(command: str, command_line: list[str] | None = None, program: str | None = None) -> None:
+    """Parse the arguments of a command, the process's own unless given, and run it."""
+    add_options, action = COMMANDS[command]
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=inspect.getdoc(action),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_options(parser)
+    action(parser.parse_args(command_line))

@@ -1,0 +1,35 @@
+"""Configs by name: ``brs_detr::brs_detr/brs-detr_r50_1x_coco.py``, wherever the package is installed.
+
+mmengine reads ``_base_ = "PACKAGE::FOLDER/NAME.py"`` from the folder ``.mim/configs`` of a package; here it is a link
+to the repository's configs/, which becomes a folder in a wheel.
+"""
+
+from pathlib import Path
+
+import mmdet.registry
+from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.registry import Registry
+
+PACKAGE = "brs_detr"
+CONFIGS = Path(__file__).resolve().parents[1] / ".mim" / "configs"
+
+
+def register() -> None:
+    """Let configs inherit by ``PACKAGE::``, and use what they inherit by ``_base_.NAME``.
+
+    mmengine looks for distributions first, and misses those that are installed as editable. The name of a module leads
+    it to the package that runs. It marks ``_base_.NAME`` with the package as scope; scopes are registries, here empty
+    ones, which leave all to their parents of mmdet.
+    """
+    if PACKAGE in MODULE2PACKAGE:
+        return
+    MODULE2PACKAGE[PACKAGE] = module = f"{PACKAGE}.registry"
+    for registry in list(vars(mmdet.registry).values()):
+        if isinstance(registry, Registry):
+            Registry(registry.name, parent=registry, scope=PACKAGE, locations=[module])
+
+
+def locate(config: str | Path) -> Path:
+    """The file of a config that is given by its path or its name."""
+    name = str(config)
+    return CONFIGS / name.removeprefix(f"{PACKAGE}::") if name.startswith(f"{PACKAGE}::") else Path(name)

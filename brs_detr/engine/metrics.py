@@ -1,0 +1,38 @@
+"""Names of AP in evaluations: mmdet gives COCO's and LVIS's metrics other names, behind the data set's prefix."""
+
+from collections.abc import Iterable, Mapping
+
+LABELS = {
+    "bbox_mAP": "AP",
+    "bbox_AP": "AP",
+    "bbox_mAP_50": "AP50",
+    "bbox_AP50": "AP50",
+    "bbox_mAP_75": "AP75",
+    "bbox_AP75": "AP75",
+    "segm_mAP": "mask AP",
+    "segm_AP": "mask AP",
+}
+
+
+def ap_labels(keys: Iterable[str]) -> dict[str, str]:
+    """What to call the AP among the metrics, such as ``{"lvis/bbox_AP": "AP"}``, in the order of LABELS.
+
+    Where several data sets are evaluated, the label ends with the data set's prefix.
+    """
+    found = {name: [key for key in keys if _split(key)[1] == name] for name in LABELS}
+    chosen = {key: LABELS[name] for name, matching in found.items() for key in matching}
+    if len({_split(key)[0] for key in chosen}) > 1:
+        return {key: f"{label} {_split(key)[0]}".rstrip() for key, label in chosen.items()}
+    return chosen
+
+
+def without_prefix(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics by their names alone, ``bbox_mAP`` for ``coco/bbox_mAP``; as they are if two would become one."""
+    short = {_split(key)[1]: value for key, value in metrics.items()}
+    return short if len(short) == len(metrics) else dict(metrics)
+
+
+def _split(key: str) -> tuple[str, str]:
+    """The data set's prefix and the name of a metric."""
+    prefix, _, name = key.rpartition("/")
+    return prefix, name

@@ -1,0 +1,2 @@
+_base_ = "brs-atss_tiny_digits.py"
+model = dict(bbox_head=_base_.alrp)
