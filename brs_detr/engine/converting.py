@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from brs_detr.engine.config_names import CONFIGS
 from brs_detr.errors import CheckpointError
 from brs_detr.files import whole_file
-from brs_detr.weights import LoadReport, Skeleton, map_state_dict, read_checkpoint, state_dict_of
+from brs_detr.weights import (
+    LoadReport,
+    Skeleton,
+    check_numbers,
+    first_not_finite,
+    map_state_dict,
+    read_checkpoint,
+    weights_of,
+)
 from brs_detr.weights.mapping import Translation
 
 SUFFIXES = (".pth", ".safetensors")
@@ -72,20 +80,22 @@ def convert(
     if destination.exists() and source.exists() and destination.samefile(source):
         raise CheckpointError(f"{destination} is the source itself: choose another destination.")
     content = read_checkpoint(source)
-    state_dict = state_dict_of(content)
-    if not state_dict:
-        raise CheckpointError(f"The checkpoint {source} holds no weights.")
+    state_dict = weights_of(content, source)
     chosen = Path(config) if config else choose_config(state_dict)
     model = build_skeleton(chosen)
-    _, report = map_state_dict(state_dict, model)
+    mapped, report = map_state_dict(state_dict, model)
     if not report.complete:
         raise CheckpointError(f"{source} ({report.source}) does not fit the model of {chosen}: {report.lack}.")
+    check_numbers(mapped, model, source)
     translation = Translation(state_dict.keys(), model)
     wanted = {*report.loaded, *report.reshaped}
     entries = (translation.entry(name, tensor) for name, tensor in state_dict.items())
     weights = {target: tensor for target, tensor in entries if target in wanted}
     if half:
         weights = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    if name := first_not_finite(weights):
+        reason = "exceed half precision: leave out --half" if half else "are not finite"
+        raise CheckpointError(f"The checkpoint {source} holds numbers in {name} that {reason}.")
     write_weights(destination, weights, _meta(content, source, report))
     return chosen, report
 
@@ -114,8 +124,18 @@ def _meta(content: Mapping[str, Any], source: Path, report: LoadReport) -> dict[
     """Where the weights come from, and the class names that the file knows."""
     theirs: Any = content.get("meta")
     theirs = theirs if isinstance(theirs, Mapping) else {}
-    dataset = theirs.get("dataset_meta") or {
-        "classes": theirs.get("CLASSES"),
-        "palette": theirs.get("PALETTE"),
+    dataset = theirs.get("dataset_meta")
+    dataset = dataset if isinstance(dataset, Mapping) else {}
+    classes = dataset.get("classes", theirs.get("CLASSES"))
+    palette = dataset.get("palette", theirs.get("PALETTE"))
+    listed = _are(palette, (list, tuple)) and all(_are(colour, int) for colour in palette)
+    known = {
+        "classes": classes if _are(classes, str) else None,
+        "palette": palette if listed or isinstance(palette, str) else None,
     }
-    return {"source": source.name, "format": report.source, "dataset_meta": dataset}
+    return {"source": source.name, "format": report.source, "dataset_meta": known}
+
+
+def _are(values: Any, kind: type | tuple[type, ...]) -> bool:
+    """Whether these are values of a kind, in a list or tuple: a file may say anything of itself."""
+    return isinstance(values, (list, tuple)) and all(isinstance(value, kind) for value in values)

@@ -3,17 +3,23 @@
 file ──read──> content ──unwrap──> state_dict ──map──> the model's names and layouts ──> model
      (no code)        (ema, model, ...)        (formats)                      (LoadReport)
 
-Importing it lets mmengine read its files here, too.
+Importing it lets mmengine read its files here, too. `archives`, `unpickling` and `contents` read what torch.save wrote.
 """
 
 from brs_detr.errors import CheckpointError
 
-from .loading import PretrainedWeights, load_checkpoint, load_content, replace_mmengine_readers, skip_pretrained
+from .loading import (
+    PretrainedWeights,
+    check_numbers,
+    load_checkpoint,
+    load_content,
+    replace_mmengine_readers,
+    skip_pretrained,
+)
 from .mapping import Skeleton, map_state_dict
-from .reading import allow_what_mmengine_saves, read_checkpoint, state_dict_of
+from .reading import first_not_finite, read_checkpoint, state_dict_of, weights_of
 from .report import LoadReport
 
-allow_what_mmengine_saves()
 replace_mmengine_readers()
 
 __all__ = [
@@ -21,10 +27,13 @@ __all__ = [
     "LoadReport",
     "PretrainedWeights",
     "Skeleton",
+    "check_numbers",
+    "first_not_finite",
     "load_checkpoint",
     "load_content",
     "map_state_dict",
     "read_checkpoint",
     "skip_pretrained",
     "state_dict_of",
+    "weights_of",
 ]

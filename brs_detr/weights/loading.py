@@ -13,13 +13,13 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper, update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner.checkpoint import CheckpointLoader
-from torch import nn
+from torch import Tensor, nn
 
 from brs_detr.errors import CheckpointError
 
 from .locating import CATALOGUES, DOWNLOADS
 from .mapping import BACKBONE, COMPUTED, map_state_dict
-from .reading import read_checkpoint, state_dict_of
+from .reading import first_not_finite, read_checkpoint, weights_of
 from .report import LoadReport
 
 
@@ -45,17 +45,31 @@ def load_content(
     """Like :func:`load_checkpoint` for what :func:`read_checkpoint` read from `path`."""
     if is_model_wrapper(model):
         return load_content(model.get_submodule("module"), content, path, strict=strict, whole=whole)
-    state_dict = state_dict_of(content)
-    if not state_dict:
-        raise CheckpointError(f"The checkpoint {path} holds no weights.")
-    mapped, report = map_state_dict(state_dict, model)
+    mapped, report = map_state_dict(weights_of(content, path), model)
     reason = _reason_to_refuse(report, strict=strict, whole=whole)
     if reason:
         raise CheckpointError(
             f"The checkpoint {path} {reason}. Use the config that it was trained with (taken for: {report.source})."
         )
+    check_numbers(mapped, model, path)
     model.load_state_dict(mapped, strict=False)
     return report
+
+
+def check_numbers(mapped: Mapping[str, Tensor], model: nn.Module, path: str | Path) -> None:
+    """Whether a model can compute with what was mapped onto it.
+
+    Raises:
+        CheckpointError: integers where the model has fractions, or numbers that are not finite.
+    """
+    own = model.state_dict()
+    for name, tensor in mapped.items():
+        if own[name].is_floating_point() and not tensor.is_floating_point():
+            raise CheckpointError(f"The checkpoint {path} holds {name} as integers, and the model has fractions there.")
+    if name := first_not_finite(mapped):
+        raise CheckpointError(
+            f"The checkpoint {path} holds NaN or infinite numbers in {name}: its training diverged. Use an earlier one."
+        )
 
 
 def _reason_to_refuse(report: LoadReport, *, strict: bool, whole: bool) -> str | None:
@@ -114,7 +128,7 @@ def load_from_file(filename: str, map_location: str | torch.device | None = None
 
 def load_from_mmcls(filename: str, map_location: str | torch.device | None = None) -> dict[str, Any]:
     """The backbone of one of mmpretrain's classifiers, without the prefix of its names."""
-    weights = state_dict_of(load_from_file(filename, map_location))
+    weights = weights_of(load_from_file(filename, map_location), filename)
     return {name.removeprefix(BACKBONE): value for name, value in weights.items() if name.startswith(BACKBONE)}
 
 

@@ -1,14 +1,24 @@
-"""From an address to a local file, downloaded once into torch's cache."""
+"""From an address to a local file, downloaded once into torch's cache.
 
-from collections.abc import Callable
+Processes need not know of each other: a download locks the cache's folder, so that one of those that share a disk
+fetches a file and the others find it, and each ends with the error where it cannot be fetched.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
+from urllib.request import Request, urlopen
 
 import torch
-from mmengine.dist import barrier, is_main_process
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
 from brs_detr.errors import CheckpointError
+from brs_detr.files import whole_file
 
 CATALOGUES: dict[str, Callable[[], dict[str, str]]] = {
     "torchvision://": mmengine_checkpoint.get_torchvision_models,
@@ -18,13 +28,22 @@ CATALOGUES: dict[str, Callable[[], dict[str, str]]] = {
     "mmcls://": mmengine_checkpoint.get_mmcls_models,
 }
 DOWNLOADS = ("http://", "https://")
+PATIENCE = 60  # seconds without an answer
+CHUNK = 2**20  # bytes
+HASH = re.compile(r"-([0-9a-f]{8,64})\.\w+$")  # model-1a2b3c4d.pth: the beginning of its SHA-256
+DATE = re.compile(r"(19|20)\d\d(0\d|1[0-2])[0-3]\d")  # model-20200130.pth has no hash
+# What is published or answered instead of a checkpoint, by its first bytes.
+OTHER_FORMATS = {
+    b"<": "it is a web page: the download went wrong",
+    b"version https://git-lfs": "it is a Git LFS pointer: `git lfs pull` fetches the file itself",
+}
 
 
 def locate(source: str | Path) -> Path:
     """The local file of a path, an http(s) address or a name such as ``torchvision://resnet50``.
 
     Raises:
-        CheckpointError: the name is unknown, or the download fails.
+        CheckpointError: the name is unknown, or the download fails or is something else.
     """
     address = _address(str(source))
     return _download(address) if address.startswith(DOWNLOADS) else Path(address).expanduser()
@@ -41,23 +60,78 @@ def _address(source: str) -> str:
     return source
 
 
+def other_format(head: bytes) -> str | None:
+    """What a file is that begins so, where it is known and no checkpoint."""
+    return next((what for start, what in OTHER_FORMATS.items() if head.lstrip().startswith(start)), None)
+
+
 def _download(url: str) -> Path:
-    """The file in torch's cache; the first process fetches it for all that share its disk."""
-    path = Path(torch.hub.get_dir(), "checkpoints", Path(url.partition("?")[0]).name)
-    if is_main_process():
-        _fetch(url, path)
-    barrier()
-    _fetch(url, path)
+    """The file in torch's cache: under a name of its whole address, or torch's own where the hash in it is right."""
+    folder = Path(torch.hub.get_dir(), "checkpoints")
+    name = re.sub(r"[^\w.-]", "_", url.partition("?")[0].rpartition("/")[2])[-100:]
+    path = folder / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone_in(folder):
+        if path.exists():
+            return path
+        by_torch = folder / name
+        if _hash_in(name) and by_torch.is_file() and _hash_of(by_torch).startswith(_hash_in(name)):
+            return by_torch
+        try:
+            with whole_file(path) as temporary:
+                _fetch(url, temporary)
+                _check(url, name, temporary)
+        except CheckpointError:
+            raise
+        except (OSError, HTTPException, ValueError) as error:
+            raise CheckpointError(
+                f"{url} cannot be downloaded ({error}): fetch it elsewhere, give its path or put it at {path}."
+            ) from error
     return path
 
 
-def _fetch(url: str, path: Path) -> None:
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process is in here with this folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        torch.hub.download_url_to_file(url, str(path), progress=False)
-    except (URLError, OSError) as error:
-        raise CheckpointError(
-            f"{url} cannot be downloaded ({error}): fetch it elsewhere, give its path or put it at {path}."
-        ) from error
+        with suppress(OSError):  # some network disks have no locks: then each process downloads, and the last one stays
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _fetch(url: str, path: Path) -> None:
+    request = Request(url, headers={"User-Agent": "torch.hub"})
+    with urlopen(request, timeout=PATIENCE) as answer, path.open("wb") as file:
+        while chunk := answer.read(CHUNK):
+            file.write(chunk)
+        expected, received = answer.headers.get("Content-Length"), file.tell()
+    if expected is not None and int(expected) != received:
+        raise OSError(f"{received} of {expected} bytes arrived")
+
+
+def _check(url: str, name: str, path: Path) -> None:
+    """Whether a download may be kept."""
+    with path.open("rb") as file:
+        what = other_format(file.read(32))
+    if what or not path.stat().st_size:
+        raise CheckpointError(f"{url} is not a checkpoint: {what or 'it is empty'}.")
+    expected, found = _hash_in(name), _hash_of(path)
+    if not found.startswith(expected):
+        raise CheckpointError(f"{url} is not the file that its name tells: its SHA-256 begins with {found[:8]}.")
+
+
+def _hash_in(name: str) -> str:
+    """The beginning of its SHA-256 that a file's name tells; nothing where it tells none."""
+    found = HASH.search(name)
+    return found[1] if found and not DATE.fullmatch(found[1]) else ""
+
+
+def _hash_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -114,6 +114,33 @@ def test_no_config_fits(tmp_path, config):
         converting.choose_config(timm_weights("convnextv2_atto"), tmp_path)
 
 
+def changed(released, path, name, value):
+    content = torch.load(released)
+    content["state_dict"][name].flatten()[0] = value
+    torch.save(content, path)
+    return path
+
+
+def test_numbers_that_are_not_finite_are_not_converted(tmp_path, released, config):
+    layer = "query_head.transformer.enc_output.weight"
+    for value, half, reason in (
+        (float("nan"), False, "NaN or infinite numbers in memory_trans_fc.weight"),
+        (1e6, True, "memory_trans_fc.weight that exceed half precision"),
+    ):
+        source = changed(released, tmp_path / "changed.pth", layer, value)
+        with pytest.raises(CheckpointError, match=reason):
+            converting.convert(source, tmp_path / "ours.pth", config, half)
+    assert not (tmp_path / "ours.pth").exists()
+
+
+def test_what_a_file_says_of_itself_is_kept_where_it_makes_sense(tmp_path, released, config):
+    content = torch.load(released)
+    content["meta"]["CLASSES"] = (["a"] * 9, "b")
+    torch.save(content, tmp_path / "odd.pth")
+    converting.convert(tmp_path / "odd.pth", tmp_path / "ours.pth", config)
+    assert read_checkpoint(tmp_path / "ours.pth")["meta"]["dataset_meta"] == {"classes": None, "palette": None}
+
+
 def test_converted_files_are_read_like_any_other(tmp_path, released, config):
     converting.convert(released, tmp_path / "ours.pth", config)
     assert read_checkpoint(tmp_path / "ours.pth").keys() == {"state_dict", "meta"}

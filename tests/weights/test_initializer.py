@@ -1,9 +1,5 @@
 """`init_cfg`: from files, from torch's cache and from the network, for every kind of backbone."""
 
-import functools
-import http.server
-import threading
-
 import pytest
 import torch
 from mmengine.config import ConfigDict
@@ -115,31 +111,6 @@ def test_nothing_is_read_where_a_checkpoint_follows():
     assert (model[0].conv1.weight == 3).all()
 
 
-@pytest.fixture
-def server(tmp_path):
-    """A web server of the files in a folder, counting requests; its address is `url`."""
-    folder, requests = tmp_path / "published", []
-    folder.mkdir()
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            requests.append(args)
-
-    handler = functools.partial(Handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        running.folder, running.requests = folder, requests
-        running.url = f"http://127.0.0.1:{running.server_port}"
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield running
-        running.shutdown()
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "hub" / "checkpoints"
-
-
 @pytest.mark.parametrize("kind", ["PretrainedWeights", "Pretrained"])
 def test_downloads_once(server, cache, resnet, kind):
     path, weights = resnet
@@ -149,7 +120,7 @@ def test_downloads_once(server, cache, resnet, kind):
         model.init_weights()
         assert equal(model, weights)
     assert len(server.requests) == 1
-    assert [file.name for file in cache.iterdir()] == [path.name]
+    assert [file.name[16:] for file in cache.iterdir()] == [f"-{path.name}"]
 
 
 @pytest.mark.parametrize("kind", ["PretrainedWeights", "Pretrained"])
@@ -178,9 +149,3 @@ def test_a_download_cannot_run_code_either(server, cache, tmp_path):
             model.init_weights()
     assert not mark.exists()
     assert isinstance(attacks(mark)["exec"], Calls)
-
-
-def test_a_failed_download_leaves_nothing(server, cache):
-    with pytest.raises(CheckpointError, match="cannot be downloaded"):
-        read_checkpoint(f"{server.url}/absent.pth")
-    assert not list(cache.iterdir())
