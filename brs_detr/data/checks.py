@@ -58,10 +58,10 @@ def classes_of(dataset: ConfigDict) -> tuple[str, ...]:
     return names
 
 
-def coco_source(dataset: ConfigDict, scored: bool = False) -> CocoSource | None:
+def coco_source(dataset: ConfigDict, evaluators: list[ConfigDict]) -> CocoSource | None:
     """None where the data set is of another format, or its files are not local.
 
-    scored: whether an evaluator compares predictions with it.
+    evaluators: those that compare predictions with it.
     """
     kind = format_of(dataset)
     root = dataset.get("data_root") or ""
@@ -74,8 +74,9 @@ def coco_source(dataset: ConfigDict, scored: bool = False) -> CocoSource | None:
         root=Path(root),
         classes=classes_of(dataset),
         training=training,
-        scored=scored,
-        masks=any(step.get("with_mask", False) for step in dataset.get("pipeline", [])),
+        scored=bool(evaluators),
+        masks=any(step.get("with_mask", False) for step in dataset.get("pipeline", []))
+        or any("segm" in each.get("metric", "") for each in evaluators),
         least_side=(dataset.get("filter_cfg") or {}).get("min_size", 0) if training else 0,
         mended=kind.COCOAPI is MendedCOCO,
     )
@@ -145,12 +146,12 @@ def coco_sources(config: Config, split: str) -> list[CocoSource]:
         InputError: model or evaluator do not go with them.
     """
     loader = config.get(f"{split}_dataloader")
-    scored = bool(coco_evaluators(config, split))
+    evaluators = coco_evaluators(config, split)
     sources: list[CocoSource] = []
     for dataset in leaf_datasets(loader["dataset"]) if loader else ():
         if issubclass(format_of(dataset), LVISV05Dataset):
             check_lvis()
-        if source := coco_source(dataset, scored):
+        if source := coco_source(dataset, evaluators):
             check_class_counts(config.model, source.classes or ())
             sources.append(source)
     check_evaluators(config, split, sources)

@@ -1,5 +1,10 @@
-"""Masks of objects as COCO files hold them in `segmentation`: polygons, or run lengths of the image's size."""
+"""Masks of objects as COCO files hold them in `segmentation`: polygons, or run lengths of the image's size.
 
+pycocotools believes what it decodes: run lengths that do not fill the image read and write memory beyond it. So
+nothing reaches it here, or in training, that `fault` has not passed.
+"""
+
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +21,13 @@ def encode(mask: np.ndarray) -> dict[str, Any]:
 
 
 def decode(segmentation: Any, height: int, width: int) -> np.ndarray:
-    """The mask (h, w) bool of a COCO `segmentation`: a list of polygons, or run lengths of either kind."""
+    """The mask (h, w) bool of a COCO `segmentation`: a list of polygons, or run lengths of either kind.
+
+    Raises:
+        InputError: it is broken.
+    """
+    if found := fault(segmentation, [height, width]):
+        raise InputError(f"A segmentation is broken: {found}.")
     if isinstance(segmentation, list):
         segmentation = rle.merge(rle.frPyObjects(segmentation, height, width))
     elif isinstance(segmentation["counts"], list):
@@ -29,14 +40,52 @@ def is_polygon(corners: Any) -> bool:
     return isinstance(corners, list) and len(corners) >= 6 and len(corners) % 2 == 0
 
 
+def are_coordinates(corners: Any, limit: int) -> bool:
+    """Whether this is a list of finite numbers of at most this size; in C loops, since COCO has 40 million."""
+    try:
+        return isinstance(corners, list) and (
+            not corners or (math.isfinite(sum(corners)) and -limit <= min(corners) and max(corners) <= limit)
+        )
+    except (TypeError, OverflowError):
+        return False
+
+
+def run_lengths(counts: str) -> list[int] | None:
+    """The lengths behind COCO's compressed ones; None where the text is none.
+
+    A length is a number of five bits a character, lowest first, with its sign; from the fourth on, less the one
+    before the last.
+    """
+    lengths: list[int] = []
+    value = shift = 0
+    for code in (ord(character) - 48 for character in counts):
+        if not 0 <= code < 64 or shift > 35:
+            return None
+        value |= (code & 31) << shift
+        shift += 5
+        if not code & 32:
+            value -= (code & 16) << (shift - 4)
+            lengths.append(value + lengths[-2] if len(lengths) > 2 else value)
+            value = shift = 0
+    return None if shift else lengths
+
+
 def fault(segmentation: Any, size: list[int]) -> str | None:
     """What makes a segmentation unusable in an image of size [height, width]; None where nothing does."""
     if isinstance(segmentation, list):
-        return None
+        limit = 100 * max(size)  # of pixels: pycocotools allocates by the length of the outline
+        usable = all(are_coordinates(corners, limit) for corners in segmentation)
+        return None if usable else "a polygon that is no list of numbers x, y, x, y, ... near the image"
     if not isinstance(segmentation, dict) or not isinstance(segmentation.get("counts"), (list, str)):
         return "neither polygons nor run lengths (size and counts)"
     if segmentation.get("size") != size:
         return f"run lengths of size {segmentation.get('size')}, but its image is {size} (height, width)"
+    counts = segmentation["counts"]
+    lengths = run_lengths(counts) if isinstance(counts, str) else counts
+    if lengths is None or not all(type(length) is int and length >= 0 for length in lengths):
+        return "run lengths that are no numbers of pixels"
+    if sum(lengths) != size[0] * size[1]:
+        return f"run lengths of {sum(lengths)} pixels, but its image has {size[0] * size[1]}"
     return None
 
 
@@ -52,13 +101,15 @@ def check_masks(path: Path, content: dict[str, Any], remedy: str = "annotate mas
     sizes = {image["id"]: [image["height"], image["width"]] for image in content["images"]}
     flat = 0
     for number, annotation in enumerate(content.get("annotations", [])):
+        if annotation["image_id"] not in sizes:
+            continue
         segmentation = annotation.get("segmentation")
         if not segmentation:
             raise InputError(
                 f"Entry {number} of the annotations in {path} has no mask ('segmentation'), which this config needs: "
                 f"{remedy}, or choose a config without a mask head."
             )
-        if found := fault(segmentation, sizes.get(annotation["image_id"], [])):
+        if found := fault(segmentation, sizes[annotation["image_id"]]):
             raise InputError(f"The segmentation of entry {number} of the annotations in {path} is broken: {found}.")
         flat += isinstance(segmentation, list) and not any(map(is_polygon, segmentation))
     return [f"{flat} objects whose polygons have fewer than three corners are left out of training"] if flat else []

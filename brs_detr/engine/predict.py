@@ -112,19 +112,19 @@ def as_json(path: Path, found: InstanceData, classes: tuple[str, ...]) -> dict[s
 
 
 def detect(
-    model: nn.Module, images: list[Path], unreadable: list[str]
+    model: nn.Module, images: list[Path], left_out: list[str]
 ) -> Iterator[tuple[Path, np.ndarray, InstanceData]]:
     """Each image with its RGB pixels and its detections, on the CPU and best first.
 
-    unreadable: gets a sentence for each image that cannot be read, and is passed over.
+    left_out: gets a sentence for each image that cannot be read, or that the model does not take.
     """
     for path in images:
         try:
             pixels = read_image(path)
+            found = inference_detector(model, pixels[..., ::-1]).pred_instances.cpu()
         except InputError as error:
-            unreadable.append(str(error))
+            left_out.append(str(error) if str(path) in str(error) else f"{path}: {error}")
             continue
-        found = inference_detector(model, pixels[..., ::-1]).pred_instances.cpu()
         yield path, pixels, found[found.scores.argsort(descending=True)]
 
 
@@ -150,7 +150,7 @@ def predict(
         The number of pictures.
 
     Raises:
-        IncompleteError: some images cannot be read; all others have been predicted.
+        IncompleteError: some images cannot be used; all others have been predicted.
         InputError: anything else given cannot be used.
     """
     console.silence_third_parties()
@@ -162,18 +162,18 @@ def predict(
     truth = GroundTruth(annotations, classes)
     model = load_model(config, checkpoint, device or ("cuda" if torch.cuda.is_available() else "cpu"))
     records: list[dict[str, Any]] = []
-    unreadable: list[str] = []
+    left_out: list[str] = []
     root = images[0].parent if Path(source).is_file() else Path(source)
-    for path, pixels, found in detect(model, images, unreadable):
+    for path, pixels, found in detect(model, images, left_out):
         found = found[found.scores >= threshold]
         picture = draw(pixels, found, truth.of(path, "masks" in found), classes)
         _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         write_bytes(folder / path.relative_to(root).with_suffix(".png"), encoded.tobytes())
         records.append(as_json(path, found, classes))
     if not records:
-        raise InputError("\n".join(unreadable))
+        raise InputError("\n".join(left_out))
     write_text(folder / "predictions.json", json.dumps(records, indent=1) + "\n")
-    if unreadable:
+    if left_out:
         done = f"{len(records)} pictures and predictions.json written to {folder}"
-        raise IncompleteError("\n".join([f"{done}, but {len(unreadable)} images were left out:", *unreadable]))
+        raise IncompleteError("\n".join([f"{done}, but {len(left_out)} images were left out:", *left_out]))
     return len(records)
