@@ -23,7 +23,12 @@ class IncompleteError(InputError):
 
 def sentence(error: InputError) -> str:
     """The message alone: a data loader's worker sends it as the last paragraph of its traceback."""
-    return str(error).strip().rsplit(f"{InputError.__name__}: ", 1)[-1]
+    return printable(str(error).strip().rsplit(f"{InputError.__name__}: ", 1)[-1])
+
+
+def printable(text: str) -> str:
+    """The text with escapes for what a terminal would obey: names of files, tensors and classes may hold anything."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def ends_with_a_sentence(main: Callable[Arguments, None]) -> Callable[Arguments, None]:

@@ -12,7 +12,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner as MMEngineRunner
 
 from brs_detr.engine import console
-from brs_detr.errors import InputError
+from brs_detr.errors import InputError, printable
 from brs_detr.files import write_bytes, write_text
 from brs_detr.weights import load_content, read_checkpoint, skip_pretrained
 
@@ -105,7 +105,7 @@ class Runner(MMEngineRunner):
         self.call_hook("after_load_checkpoint", checkpoint=content)
         report = load_content(self.model, content, filename, whole=not self.new_classes)
         self._has_loaded = True
-        self.logger.info(f"{filename}\n{report}")
+        self.logger.info(f"{printable(str(filename))}\n{report}")
         return content
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:

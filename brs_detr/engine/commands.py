@@ -14,6 +14,7 @@ from brs_detr.engine.checking import check_data
 from brs_detr.engine.config import load_config
 from brs_detr.engine.converting import convert
 from brs_detr.engine.predict import predict
+from brs_detr.errors import printable
 from brs_detr.timing import display, report
 from brs_detr.timing.measuring import Effort
 from brs_detr.timing.recording import METHODS
@@ -112,7 +113,7 @@ def run_predict(args: argparse.Namespace) -> None:
         overwrite=args.overwrite,
         options=args.cfg_options,
     )
-    print(f"{pictures} pictures and predictions.json written to {args.out}")
+    print(printable(f"{pictures} pictures and predictions.json written to {args.out}"))
 
 
 def add_time_loss_options(parser: argparse.ArgumentParser) -> None:
@@ -196,7 +197,7 @@ def run_convert(args: argparse.Namespace) -> None:
     console.silence_third_parties()
     given = config_names.locate(args.config) if args.config else None
     config, report = convert(args.source, args.destination, given, args.half)
-    print(f"{report}\n{args.destination} written for {config}")
+    print(f"{report}\n{printable(f'{args.destination} written for {config}')}")
 
 
 def add_check_data_options(parser: argparse.ArgumentParser) -> None:

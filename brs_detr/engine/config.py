@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
+import yaml
 from mmdet.registry import OPTIM_WRAPPERS
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.fileio import register_handler
+from mmengine.fileio.handlers import YamlHandler
 from mmengine.optim import OptimWrapper
 from torch import nn
 
@@ -16,11 +19,45 @@ from brs_detr.engine import config_names
 from brs_detr.errors import InputError
 
 
+class ValueLoader(yaml.SafeLoader):
+    """Reads YAML of values: what no tag can turn into a call. Tuples, which mmengine dumps, are values."""
+
+
+ValueLoader.add_constructor(
+    "tag:yaml.org,2002:python/tuple", lambda loader, node: tuple(loader.construct_sequence(node, deep=True))
+)
+
+
+@register_handler(["yaml", "yml"])
+class ValueYamlHandler(YamlHandler):
+    """Takes the place of mmengine's, whose loader calls what the file names (``!!python/object/apply``)."""
+
+    def load_from_fileobj(self, file: IO[str], **options: Any) -> Any:
+        try:
+            return yaml.load(file, Loader=ValueLoader)  # a loader of values
+        except yaml.constructor.ConstructorError as error:
+            raise InputError(
+                f"A YAML config, or a base of it, holds more than values ({error.problem}{_line_of(error)}): write it as "
+                "a Python config."
+            ) from None
+        except yaml.YAMLError as error:
+            problem = getattr(error, "problem", None) or error
+            raise InputError(f"A YAML config, or a base of it, cannot be read ({problem}{_line_of(error)}).") from None
+
+
+def _line_of(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f", line {mark.line + 1}" if mark else ""
+
+
 def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -> Config:
     """Read a config, merge the command line's ``key=value`` options, settle the work directory.
 
+    A Python config is a program and may do whatever a program may: read one before you use it. A YAML or JSON config
+    holds values only, and so do those that it is based on.
+
     Raises:
-        InputError: there is no such file.
+        InputError: there is no such file, or it is YAML that would run code or cannot be read.
     """
     file = config_names.locate(path)
     if not file.is_file():

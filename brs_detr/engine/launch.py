@@ -15,7 +15,7 @@ from brs_detr.engine import console, distributed, work_dir
 from brs_detr.engine.checkpoints import Runner
 from brs_detr.engine.config import load_config, set_epochs, use_mixed_precision
 from brs_detr.engine.metrics import without_prefix
-from brs_detr.errors import InputError
+from brs_detr.errors import InputError, printable
 from brs_detr.files import write_text
 from brs_detr.losses import NotFiniteError
 from brs_detr.weights import read_checkpoint
@@ -87,7 +87,7 @@ def train(
 def run_training(runner: Runner, remarks: list[str]) -> None:
     """Train, and note what it took in ``training.json``."""
     for remark in remarks:
-        runner.logger.warning(remark)
+        runner.logger.warning(printable(remark))
     runner.new_classes = not runner._resume
     start = time.monotonic()
     try:
@@ -145,7 +145,7 @@ def evaluate(
     remarks = distributed.first_process_decides(prepare)
     runner = Runner.from_cfg(config)
     for remark in remarks:
-        runner.logger.warning(remark)
+        runner.logger.warning(printable(remark))
     try:
         results = runner.test()
     finally:
@@ -154,6 +154,6 @@ def evaluate(
     if is_main_process():
         path = Path(out) if out else Path(runner.log_dir, "metrics.json")
         write_text(path, json.dumps(metrics, indent=2) + "\n")
-        print(f"{path}: " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
+        print(printable(f"{path}: ") + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
     distributed.stop()
     return metrics

@@ -15,7 +15,7 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from brs_detr.errors import CheckpointError
+from brs_detr.errors import CheckpointError, printable
 
 from .locating import CATALOGUES, DOWNLOADS
 from .mapping import BACKBONE, COMPUTED, map_state_dict
@@ -66,9 +66,10 @@ def check_numbers(mapped: Mapping[str, Tensor], model: nn.Module, path: str | Pa
     for name, tensor in mapped.items():
         if own[name].is_floating_point() and not tensor.is_floating_point():
             raise CheckpointError(f"The checkpoint {path} holds {name} as integers, and the model has fractions there.")
-    if name := first_not_finite(mapped):
+    if broken := first_not_finite(mapped):
         raise CheckpointError(
-            f"The checkpoint {path} holds NaN or infinite numbers in {name}: its training diverged. Use an earlier one."
+            f"The checkpoint {path} holds NaN or infinite numbers in {broken}: its training diverged, use an earlier "
+            "one."
         )
 
 
@@ -102,7 +103,7 @@ class PretrainedWeights:
             if hasattr(child, "init_weights") and not getattr(child, "is_init", False):
                 child.init_weights()  # type: ignore[operator]
         report = load_checkpoint(module, self.checkpoint, strict=self.strict)
-        print_log(f"{self.checkpoint}: {report}", logger="current")
+        print_log(f"{printable(self.checkpoint)}: {report}", logger="current")
         if hasattr(module, "_params_init_info"):
             update_init_info(module, init_info=f"PretrainedWeights: load from {self.checkpoint}")
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from brs_detr.errors import printable
+
 CORE_ROWS = ("loaded", "renamed", "missing", "unexpected", "reshaped")  # shown also where they are empty
 ROWS = (*CORE_ROWS, "mismatched", "fresh", "unused")
 SHOWN = 3
@@ -53,4 +55,4 @@ def _examples(report: LoadReport, row: str) -> str:
 
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return printable(", ".join(names[:SHOWN])) + more
