@@ -12,6 +12,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner as MMEngineRunner
 
 from brs_detr.engine import console
+from brs_detr.engine.divergence import DivergenceHook, check_weights
 from brs_detr.errors import InputError
 from brs_detr.files import write_bytes, write_text
 from brs_detr.weights import load_content, read_checkpoint, skip_pretrained
@@ -79,7 +80,7 @@ class WholeCheckpointHook(CheckpointHook):
 
 
 class Runner(MMEngineRunner):
-    """mmengine's runner, which loads a checkpoint whole or not at all, and says what does not fit."""
+    """mmengine's runner, which loads a checkpoint whole or not at all, and neither saves nor scores what diverged."""
 
     new_classes = False  # whether loaded weights may belong to another number of classes
 
@@ -87,6 +88,15 @@ class Runner(MMEngineRunner):
         logger = super().build_logger(*args, **kwargs)
         console.quieten(logger)
         return logger
+
+    def register_hooks(self, *args: Any, **kwargs: Any) -> None:
+        super().register_hooks(*args, **kwargs)
+        self.register_hook(DivergenceHook())
+
+    def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        if remark := check_weights(self.model):
+            self.logger.warning(remark)
+        super().save_checkpoint(*args, **kwargs)
 
     def _init_model_weights(self) -> None:
         """No download of a backbone's weights that the checkpoint is about to replace."""

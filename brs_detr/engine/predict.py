@@ -1,6 +1,5 @@
 """Detections of a trained model on image files, as pictures and as one JSON file."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ from brs_detr.data import masks
 from brs_detr.data.checks import check_class_counts, classes_of, leaf_datasets, read_annotations
 from brs_detr.engine import console
 from brs_detr.engine.config import load_config
+from brs_detr.engine.divergence import DivergenceError, check_predictions, watch_heads
 from brs_detr.engine.pictures import draw
 from brs_detr.errors import InputError
-from brs_detr.files import write_bytes, write_text
+from brs_detr.files import write_bytes, write_json
 from brs_detr.weights import load_checkpoint
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
@@ -72,6 +72,7 @@ def load_model(config: Config, checkpoint: str, device: str | torch.device) -> n
     model = MODELS.build(config.model)
     load_checkpoint(model, checkpoint, whole=True)
     model.cfg = config
+    watch_heads(model)
     return model.to(device).eval()
 
 
@@ -122,10 +123,18 @@ def as_json(path: Path, found: InstanceData, classes: tuple[str, ...]) -> dict[s
 
 
 def detect(model: nn.Module, images: list[Path]) -> Iterator[tuple[Path, np.ndarray, InstanceData]]:
-    """Each image with its RGB pixels and its detections, on the CPU and best first."""
+    """Each image with its RGB pixels and its detections, on the CPU and best first.
+
+    Raises:
+        InputError: an image cannot be read, or what the model makes of it is not finite.
+    """
     for path in images:
         pixels = read_image(path)
-        found = inference_detector(model, pixels[..., ::-1]).pred_instances.cpu()
+        try:
+            found = inference_detector(model, pixels[..., ::-1]).pred_instances.cpu()
+            check_predictions(found, str(path))
+        except DivergenceError as error:
+            raise InputError(f"{error}: the checkpoint's training diverged. Use an earlier one.") from error
         yield path, pixels, found[found.scores.argsort(descending=True)]
 
 
@@ -169,5 +178,5 @@ def predict(
         _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         write_bytes(folder / path.relative_to(root).with_suffix(".png"), encoded.tobytes())
         records.append(as_json(path, found, classes))
-    write_text(folder / "predictions.json", json.dumps(records, indent=1) + "\n")
+    write_json(folder / "predictions.json", records, indent=1)
     return len(images)

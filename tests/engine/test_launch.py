@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brs_detr.engine.runner import Runner
 
 from brs_detr.engine import launch
+from brs_detr.engine.checkpoints import Runner
 from tests.scripts.processes import write_config
 
 
