@@ -9,6 +9,7 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
+from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMEngineRunner
 
 from brs_detr.engine import console
@@ -92,6 +93,16 @@ class Runner(MMEngineRunner):
     def register_hooks(self, *args: Any, **kwargs: Any) -> None:
         super().register_hooks(*args, **kwargs)
         self.register_hook(DivergenceHook())
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        built = super().build_train_loop(loop)
+        if not len(built.dataloader):
+            raise InputError(
+                f"train_dataloader gives no batch: its {len(built.dataloader.dataset)} images do not fill one of "
+                f"{built.dataloader.batch_size or 'this size'}, and drop_last leaves away what is not full. Lower "
+                "train_dataloader.batch_size, or set drop_last=False."
+            )
+        return built
 
     def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         if remark := check_weights(self.model):
