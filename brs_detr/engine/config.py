@@ -12,7 +12,7 @@ from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from brs_detr.engine import config_names
+from brs_detr.engine import config_names, console, spelling
 from brs_detr.errors import InputError
 
 
@@ -26,6 +26,8 @@ def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -
     if not file.is_file():
         raise InputError(f"The config {path} does not exist.")
     config = Config.fromfile(file)
+    for remark in spelling.misspelt_entries(config) + spelling.misspelt_options(config, options or {}):
+        console.warn(remark)
     config.merge_from_dict(options or {})
     config.work_dir = folder or config.get("work_dir") or str(Path("work_dirs", Path(path).stem))
     return config
