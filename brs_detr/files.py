@@ -1,10 +1,13 @@
 """Files that appear whole or not at all, whatever kills the program."""
 
+import json
+import math
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -38,3 +41,16 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 def write_text(path: str | Path, content: str) -> None:
     """Write a whole file in UTF-8, line ends as they are."""
     write_bytes(path, content.encode())
+
+
+def write_json(path: str | Path, content: Any, indent: int = 2) -> None:
+    """Write a whole file of valid JSON, which knows neither NaN nor infinity: these become null."""
+    write_text(path, json.dumps(_without_nan(content), indent=indent, allow_nan=False) + "\n")
+
+
+def _without_nan(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _without_nan(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_without_nan(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

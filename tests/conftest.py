@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import brs_detr.registry  # noqa: F401  before any test imports mmdet.models: it
 # isort: split
 from mmdet.utils import register_all_modules
 
+from brs_detr import command_line
 from brs_detr.data.digits import Parameters, build
 
 register_all_modules()  # mmdet's scope, as its scripts set it
@@ -38,3 +40,19 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture
+def program(capsys: pytest.CaptureFixture) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command with arguments in this process: exit status, output, errors."""
+
+    def run(command: str, *arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = 0
+        try:
+            command_line.run(command, [str(argument) for argument in arguments])
+        except SystemExit as ended:
+            status = ended.code
+        return status, *capsys.readouterr()
+
+    return run

@@ -57,7 +57,8 @@ class CocoMetricWithThreshold(CocoMetric):
                 scores.append(predicted["scores"][chosen])
                 correct.append(correct_detections(predicted["bboxes"][chosen], true_boxes[true_labels == label]))
         metrics["score_thr"] = best_threshold(np.concatenate(scores), np.concatenate(correct), num_objects)
-        return metrics
+        # without objects of a class mmdet says NaN, where COCO, as for sizes without objects, says -1
+        return {name: value if np.isfinite(value) else -1.0 for name, value in metrics.items()}
 
     def _objects(self, image: int) -> tuple[np.ndarray, np.ndarray]:
         """Boxes (G, 4) xyxy and labels (G,) of an image's objects of the classes, crowds left out."""

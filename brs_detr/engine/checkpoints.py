@@ -9,9 +9,11 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
+from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMEngineRunner
 
 from brs_detr.engine import console
+from brs_detr.engine.divergence import DivergenceHook, check_weights
 from brs_detr.errors import InputError, printable
 from brs_detr.files import write_bytes, write_text
 from brs_detr.weights import load_content, read_checkpoint, skip_pretrained
@@ -79,7 +81,7 @@ class WholeCheckpointHook(CheckpointHook):
 
 
 class Runner(MMEngineRunner):
-    """mmengine's runner, which loads a checkpoint whole or not at all, and says what does not fit."""
+    """mmengine's runner, which loads a checkpoint whole or not at all, and neither saves nor scores what diverged."""
 
     new_classes = False  # whether loaded weights may belong to another number of classes
 
@@ -87,6 +89,25 @@ class Runner(MMEngineRunner):
         logger = super().build_logger(*args, **kwargs)
         console.quieten(logger)
         return logger
+
+    def register_hooks(self, *args: Any, **kwargs: Any) -> None:
+        super().register_hooks(*args, **kwargs)
+        self.register_hook(DivergenceHook())
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        built = super().build_train_loop(loop)
+        if not len(built.dataloader):
+            raise InputError(
+                f"train_dataloader gives no batch: its {len(built.dataloader.dataset)} images do not fill one of "
+                f"{built.dataloader.batch_size or 'this size'}, and drop_last leaves away what is not full. Lower "
+                "train_dataloader.batch_size, or set drop_last=False."
+            )
+        return built
+
+    def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        if remark := check_weights(self.model):
+            self.logger.warning(remark)
+        super().save_checkpoint(*args, **kwargs)
 
     def _init_model_weights(self) -> None:
         """No download of a backbone's weights that the checkpoint is about to replace."""

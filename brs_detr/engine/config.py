@@ -15,7 +15,7 @@ from mmengine.fileio.handlers import YamlHandler
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from brs_detr.engine import config_names
+from brs_detr.engine import config_names, console, spelling
 from brs_detr.errors import InputError
 
 
@@ -37,8 +37,8 @@ class ValueYamlHandler(YamlHandler):
             return yaml.load(file, Loader=ValueLoader)  # a loader of values
         except yaml.constructor.ConstructorError as error:
             raise InputError(
-                f"A YAML config, or a base of it, holds more than values ({error.problem}{_line_of(error)}): write it as "
-                "a Python config."
+                f"A YAML config, or a base of it, holds more than values ({error.problem}{_line_of(error)}): write "
+                "it as a Python config."
             ) from None
         except yaml.YAMLError as error:
             problem = getattr(error, "problem", None) or error
@@ -63,6 +63,8 @@ def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -
     if not file.is_file():
         raise InputError(f"The config {path} does not exist.")
     config = Config.fromfile(file)
+    for remark in spelling.misspelt_entries(config) + spelling.misspelt_options(config, options or {}):
+        console.warn(remark)
     config.merge_from_dict(options or {})
     config.work_dir = folder or config.get("work_dir") or str(Path("work_dirs", Path(path).stem))
     return config

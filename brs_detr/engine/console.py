@@ -69,6 +69,12 @@ def quieten(logger: logging.Logger) -> None:
         handler.addFilter(_Housekeeping())
 
 
+def warn(remark: str) -> None:
+    """Say something before there is a logger, once for all processes."""
+    if is_main_process():
+        print(f"warning: {remark}", file=sys.stderr)
+
+
 def is_terminal() -> bool:
     return sys.stdout.isatty()
 

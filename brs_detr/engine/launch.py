@@ -1,6 +1,5 @@
 """Training and evaluation from a config file: everything between the command line and mmengine's runner."""
 
-import json
 import resource
 import time
 from pathlib import Path
@@ -11,13 +10,12 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from brs_detr.data.checks import check_data
-from brs_detr.engine import console, distributed, work_dir
+from brs_detr.engine import console, distributed, divergence, work_dir
 from brs_detr.engine.checkpoints import Runner
 from brs_detr.engine.config import load_config, set_epochs, use_mixed_precision
 from brs_detr.engine.metrics import without_prefix
 from brs_detr.errors import InputError, printable
-from brs_detr.files import write_text
-from brs_detr.losses import NotFiniteError
+from brs_detr.files import write_json
 from brs_detr.weights import read_checkpoint
 
 LAST = "last"  # --resume without a file
@@ -92,16 +90,18 @@ def run_training(runner: Runner, remarks: list[str]) -> None:
     start = time.monotonic()
     try:
         runner.train()
-    except NotFiniteError as error:
+    except Exception as error:
+        if (reason := divergence.reason(error, runner.model)) is None:
+            raise
         raise InputError(
-            f"{error}: training diverged in iteration {runner.iter}. Lower the learning rate, or look for broken "
+            f"{reason}: training diverged in iteration {runner.iter}. Lower the learning rate, or look for broken "
             f"images and boxes; the checkpoints in {runner.work_dir} are whole, and --resume continues from the last."
         ) from error
     finally:
         console.close_progress(runner)
     if is_main_process():
         taken = {"seconds": round(time.monotonic() - start, 1), "epochs": runner.epoch, **peak_memory()}
-        write_text(Path(runner.work_dir, "training.json"), json.dumps(taken, indent=2) + "\n")
+        write_json(Path(runner.work_dir, "training.json"), taken)
     distributed.stop()
 
 
@@ -148,12 +148,18 @@ def evaluate(
         runner.logger.warning(printable(remark))
     try:
         results = runner.test()
+    except Exception as error:
+        if (reason := divergence.reason(error, runner.model)) is None:
+            raise
+        raise InputError(
+            f"{reason}: {checkpoint} has no AP, for its training diverged. Use an earlier checkpoint."
+        ) from error
     finally:
         console.close_progress(runner)
     metrics = without_prefix({name: float(value) for name, value in results.items()})
     if is_main_process():
         path = Path(out) if out else Path(runner.log_dir, "metrics.json")
-        write_text(path, json.dumps(metrics, indent=2) + "\n")
+        write_json(path, metrics)
         print(printable(f"{path}: ") + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
     distributed.stop()
     return metrics

@@ -1,6 +1,5 @@
 """Detections of a trained model on image files, as pictures and as one JSON file."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,10 @@ from brs_detr.data.coco_file import read_annotations
 from brs_detr.data.images import read_image
 from brs_detr.engine import console
 from brs_detr.engine.config import load_config
+from brs_detr.engine.divergence import DivergenceError, check_predictions, watch_heads
 from brs_detr.engine.pictures import draw
 from brs_detr.errors import IncompleteError, InputError
-from brs_detr.files import write_bytes, write_text
+from brs_detr.files import write_bytes, write_json
 from brs_detr.weights import load_checkpoint
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
@@ -62,6 +62,7 @@ def load_model(config: Config, checkpoint: str, device: str | torch.device) -> n
     model = MODELS.build(config.model)
     load_checkpoint(model, checkpoint, whole=True)
     model.cfg = config
+    watch_heads(model)
     return model.to(device).eval()
 
 
@@ -117,11 +118,17 @@ def detect(
     """Each image with its RGB pixels and its detections, on the CPU and best first.
 
     left_out: gets a sentence for each image that cannot be read, or that the model does not take.
+
+    Raises:
+        InputError: what the model makes of an image is not finite.
     """
     for path in images:
         try:
             pixels = read_image(path)
             found = inference_detector(model, pixels[..., ::-1]).pred_instances.cpu()
+            check_predictions(found, str(path))
+        except DivergenceError as error:
+            raise InputError(f"{error}: the checkpoint's training diverged. Use an earlier one.") from error
         except InputError as error:
             left_out.append(str(error) if str(path) in str(error) else f"{path}: {error}")
             continue
@@ -172,7 +179,7 @@ def predict(
         records.append(as_json(path, found, classes))
     if not records:
         raise InputError("\n".join(left_out))
-    write_text(folder / "predictions.json", json.dumps(records, indent=1) + "\n")
+    write_json(folder / "predictions.json", records, indent=1)
     if left_out:
         done = f"{len(records)} pictures and predictions.json written to {folder}"
         raise IncompleteError("\n".join([f"{done}, but {len(left_out)} images were left out:", *left_out]))

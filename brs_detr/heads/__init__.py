@@ -16,6 +16,9 @@ from .detr_ranking import DETRRankingMixin, QueryTargets
 from .ranking_detr_heads import RankingCoDINOHead, RankingDDQDETRHead, RankingDETRHead, RankingDINOHead
 from .ranking_loss import AlrpLoss, APLoss, RankSortLoss
 from .roi_heads import Float32RoIExtractor, RankingBBoxHead, RankingFCNMaskHead, RankingRoIHead
+from .top_k import cap_detections
+
+cap_detections()
 
 __all__ = [
     "APLoss",

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,8 +11,8 @@ from typing import Any
 import mmdet
 import torch
 
+from brs_detr import files
 from brs_detr.errors import InputError
-from brs_detr.files import write_text
 
 from .measuring import Measurement, Times
 from .recording import METHODS, Case
@@ -153,7 +152,7 @@ def write_json(path: Path, report: Report) -> None:
         "seconds_outside_the_losses": report.outside,
         "rows": [row.as_dict() for row in report.with_totals()],
     }
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    files.write_json(path, content, indent=1)
 
 
 def check_csv(path: Path) -> None:
@@ -186,4 +185,4 @@ def append_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, A
     if not path.exists():
         writer.writeheader()
     writer.writerows(rows)
-    write_text(path, (path.read_text() if path.exists() else "") + text.getvalue())
+    files.write_text(path, (path.read_text() if path.exists() else "") + text.getvalue())

@@ -121,7 +121,11 @@ OWN = Format(
     unused=_CENTERNESS,
     fresh=_CENTERNESS,
 )
-MMDET = Format("a detector of mmdet or this project", lambda names: True, unused=r"^ema_")
+MMDET = Format(
+    "a detector of mmdet or this project",
+    lambda names: True,
+    unused=r"^ema_|^decoder\.aux_reg_branches\.",  # DDQ's decoder borrows those of the head while it trains
+)
 
 # Swin Transformer in three layouts; the common one is Microsoft's. Microsoft merges patches at the end of a
 # stage, timm at the beginning of the next one. mmdet has other names, and its merging, an unfold, orders the
