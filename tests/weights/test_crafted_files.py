@@ -122,6 +122,7 @@ INSIDE: dict[str, tuple[object, str]] = {
     "a storage left over": (stored(), "it holds a Storage itself|a Storage"),
     "empty array left over": (call(RECONSTRUCT, name(ARRAY), (0,), b"b"), "a Array without content"),
     "keys that are containers": (Code(b"}" + DEEP_TUPLE + value(1) + b"s"), "a key that is neither"),
+    "keys of one hash": ({i * (2**61 - 1): i for i in range(1, 9)}, "beyond all counts"),
     "members that are containers": (call("builtins set", [DEEP_TUPLE]), "a key that is neither"),
     "deep tuples": (DEEP_TUPLE, "hundreds of each other"),
     "deep lists": (Code(b"]" * 10_000 + b"a" * 9_999), "hundreds of each other"),
