@@ -36,18 +36,15 @@ class ValueYamlHandler(YamlHandler):
         try:
             return yaml.load(file, Loader=ValueLoader)  # a loader of values
         except yaml.constructor.ConstructorError as error:
-            raise InputError(
-                f"A YAML config, or a base of it, holds more than values ({error.problem}{_line_of(error)}): write "
-                "it as a Python config."
-            ) from None
+            problem = f"holds more than values ({_problem(error)}): write it as a Python config"
         except yaml.YAMLError as error:
-            problem = getattr(error, "problem", None) or error
-            raise InputError(f"A YAML config, or a base of it, cannot be read ({problem}{_line_of(error)}).") from None
+            problem = f"cannot be read ({_problem(error)})"
+        raise InputError(f"A YAML config, or a base of it, {problem}.")
 
 
-def _line_of(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    return f", line {mark.line + 1}" if mark else ""
+def _problem(error: yaml.YAMLError) -> str:
+    what, mark = getattr(error, "problem", None) or error, getattr(error, "problem_mark", None)
+    return f"{what}, line {mark.line + 1}" if mark else str(what)
 
 
 def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -> Config:

@@ -3,7 +3,8 @@
 file ──read──> content ──unwrap──> state_dict ──map──> the model's names and layouts ──> model
      (no code)        (ema, model, ...)        (formats)                      (LoadReport)
 
-Importing it lets mmengine read its files here, too. `archives`, `unpickling` and `contents` read what torch.save wrote.
+Importing it lets mmengine read its files here, too. What torch.save wrote is read by `archives`, which
+knows its layouts, `unpickling`, which calls what the table of `stand_ins` allows, and `contents`.
 """
 
 from brs_detr.errors import CheckpointError

@@ -14,7 +14,8 @@ from typing import IO, Any
 
 import torch
 
-from .contents import TABLE, Contents, Storage, storage
+from .contents import Contents
+from .stand_ins import TABLE, Storage, storage
 from .unpickling import CutError, Refused, Unpickler, check_names
 
 MAGIC = 0x1950A86A20F9469CFC6C  # of the old layout, and its version

@@ -15,8 +15,8 @@ from torch import Tensor
 from brs_detr.errors import CheckpointError
 
 from .archives import NoCheckpointError, read_archive, read_stream
-from .contents import STORAGES
 from .locating import locate, other_format
+from .stand_ins import STORAGES
 from .unpickling import CutError, Refused
 
 # Where training programs keep the weights; averaged ones first, since those are what was evaluated.

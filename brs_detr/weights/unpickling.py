@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
-MOST_OPERATIONS = 3_000_000  # of a pickle; the checkpoint of a Swin-L detector with its optimiser has 0.1 million
+MOST_OPERATIONS = 2_000_000  # of a pickle; the checkpoint of a Swin-L detector with its optimiser has 0.1 million
 REPEATS = 8  # arguments may be named again, but not to multiply a short pickle
 PYTHON_2 = {"__builtin__": "builtins"}  # protocol 2 names it so
 SIMPLE = (str, bytes, int, float, type(None), np.number, np.bool_)  # as keys; bool is an int
@@ -61,9 +61,12 @@ def check_key(value: object) -> Any:
     """A key of a dict or member of a set: text, a number, or a tuple of these.
 
     Raises:
-        Refused: anything else, such as tuples in each other by the thousand, whose hash would overflow the stack.
+        Refused: anything else, such as tuples in each other by the thousand, whose hash would overflow the stack, or
+            integers so large that many have the same hash.
     """
     parts = value if type(value) is tuple else (value,)
+    if any(isinstance(part, int) and abs(part) >= 2**60 for part in parts):
+        raise Refused("it holds an integer beyond all counts as a key")
     if not all(isinstance(part, SIMPLE) for part in parts):
         raise Refused(f"it holds a key that is neither text nor a number but a {type(value).__name__}")
     return value
