@@ -51,6 +51,14 @@ def check_categories(source: CocoSource, content: Content) -> tuple[str, ...]:
     return source.classes
 
 
+def files_in(folder: Path) -> set[str]:
+    """The names of a folder's files; none where it cannot be listed, or its name is none."""
+    try:
+        return {entry.name for entry in os.scandir(folder) if not entry.is_dir()}
+    except (OSError, ValueError):
+        return set()
+
+
 def check_images(source: CocoSource, content: Content) -> list[str]:
     """Every listed image is there; folders are listed, for single look-ups are slow on network disks."""
     for number, image in enumerate(content["images"]):
@@ -63,7 +71,7 @@ def check_images(source: CocoSource, content: Content) -> list[str]:
         wanted[path.parent].append(path.name)
     missing: list[Path] = []
     for folder, names in wanted.items():
-        present = {entry.name for entry in os.scandir(folder) if not entry.is_dir()} if folder.is_dir() else set()
+        present = files_in(folder)
         missing += [folder / name for name in names if name not in present]
     if missing:
         remedy = "set data_root and data_prefix to where they are" if source.classes else "give their folder"

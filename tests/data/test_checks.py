@@ -237,7 +237,9 @@ def test_file_names_that_lead_elsewhere_are_followed_and_said(data: Path) -> Non
     assert "1 file names lead out of the image folder: /" in remark
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a\0b.png", "x" * 5000, "000001.PNG"], ids=repr)
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a\0b.png", "x" * 5000, "x" * 5000 + "/a.png", "a\0b/a.png", "000001.PNG"], ids=repr
+)
 def test_file_names_of_no_file(data: Path, name: str) -> None:
     edit(data, lambda content: content["images"][0].update(file_name=name))
     with pytest.raises(InputError, match=r"1 of the 8 images in .* are missing"):
