@@ -9,6 +9,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from brs_detr.errors import InputError
+
+
+def check_destination(path: str | Path) -> None:
+    """Look beforehand whether a file can be written; its folder may be missing.
+
+    Raises:
+        InputError: it is a folder, lies below a file, or its folder is not writable.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give the name of a file.")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise InputError(f"{path} cannot be written, for {folder} is a file: choose another place.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{path} cannot be written, for {folder} is read-only: choose another place.")
+
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:

@@ -14,11 +14,12 @@ from brs_detr.engine.checking import check_data
 from brs_detr.engine.config import load_config
 from brs_detr.engine.converting import convert
 from brs_detr.engine.predict import predict
-from brs_detr.errors import printable
+from brs_detr.errors import InputError, printable
+from brs_detr.files import check_destination
 from brs_detr.timing import display, report
 from brs_detr.timing.measuring import Effort
 from brs_detr.timing.recording import METHODS
-from brs_detr.timing.run import Settings, time_losses
+from brs_detr.timing.run import Settings, check, time_losses
 
 
 def add_train_options(parser: argparse.ArgumentParser) -> None:
@@ -158,6 +159,14 @@ def timing_settings(args: argparse.Namespace) -> Settings:
     )
 
 
+def check_destinations(paths: list[Path]) -> None:
+    """Raises InputError if the files cannot be written, or are one and the same."""
+    for path in paths:
+        check_destination(path)
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise InputError(f"--csv, --json and --plot need a file each, not {', '.join(map(str, paths))}.")
+
+
 def run_time_loss(args: argparse.Namespace) -> None:
     """Time the classification losses of a training step, head by head and method by method.
 
@@ -166,8 +175,10 @@ def run_time_loss(args: argparse.Namespace) -> None:
     brs-detr time-loss CONFIG --source CHECKPOINT.pth --csv times.csv --plot times.png
     """
     console.silence_third_parties()
+    check_destinations([path for path in (args.csv, args.json, args.plot) if path])
     if args.csv:
         report.check_csv(args.csv)
+    check(timing_settings(args))
     configs = [(path, load_config(path, args.cfg_options, folder=None)) for path in args.configs]
     measured = time_losses(configs, timing_settings(args))
     display.print_report(measured)
@@ -195,6 +206,7 @@ def run_convert(args: argparse.Namespace) -> None:
     brs-detr convert weights.safetensors converted.pth --config CONFIG
     """
     console.silence_third_parties()
+    check_destination(args.destination)
     given = config_names.locate(args.config) if args.config else None
     config, report = convert(args.source, args.destination, given, args.half)
     print(f"{report}\n{printable(f'{args.destination} written for {config}')}")

@@ -1,6 +1,6 @@
 """The config of a run: read, and changed by the command line's options before anything is built."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -65,6 +65,18 @@ def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -
     config.merge_from_dict(options or {})
     config.work_dir = folder or config.get("work_dir") or str(Path("work_dirs", Path(path).stem))
     return config
+
+
+def strings(entry: Any) -> Iterator[str]:
+    """Every string in a config; the names of all files that it reads are among them."""
+    if isinstance(entry, str):
+        yield entry
+    elif isinstance(entry, (Mapping, Config)):
+        for value in entry.values():
+            yield from strings(value)
+    elif isinstance(entry, (list, tuple)):
+        for value in entry:
+            yield from strings(value)
 
 
 def set_epochs(config: Config, epochs: int) -> None:

@@ -12,10 +12,10 @@ from mmengine.dist import is_main_process
 from brs_detr.data.checks import check_data
 from brs_detr.engine import console, distributed, divergence, work_dir
 from brs_detr.engine.checkpoints import Runner
-from brs_detr.engine.config import load_config, set_epochs, use_mixed_precision
+from brs_detr.engine.config import load_config, set_epochs, strings, use_mixed_precision
 from brs_detr.engine.metrics import without_prefix
 from brs_detr.errors import InputError, printable
-from brs_detr.files import write_json
+from brs_detr.files import check_destination, write_json
 from brs_detr.weights import read_checkpoint
 
 LAST = "last"  # --resume without a file
@@ -75,7 +75,9 @@ def train(
         found = check_data(config, ("train", "val"))
         if config.get("load_from"):
             read_checkpoint(config.load_from)
-        work_dir.claim(config.work_dir, resume=resume is not None, overwrite=overwrite)
+        work_dir.claim(
+            config.work_dir, resume=resume is not None, overwrite=overwrite, needed=[*strings(config), config_path]
+        )
         return found
 
     remarks += distributed.first_process_decides(prepare)
@@ -139,7 +141,10 @@ def evaluate(
     distributed.adapt(config)
 
     def prepare() -> list[str]:
+        check_destination(out or Path(config.work_dir, "metrics.json"))
         read_checkpoint(checkpoint)
+        if out and Path(out).resolve() in (Path(config.filename).resolve(), Path(checkpoint).resolve()):
+            raise InputError(f"{out} is what is to be evaluated: give --out another file.")
         return check_data(config, ("test",))
 
     remarks = distributed.first_process_decides(prepare)

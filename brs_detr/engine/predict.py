@@ -1,6 +1,8 @@
 """Detections of a trained model on image files, as pictures and as one JSON file."""
 
-from collections.abc import Iterator
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,11 @@ from brs_detr.engine.config import load_config
 from brs_detr.engine.divergence import DivergenceError, check_predictions, watch_heads
 from brs_detr.engine.pictures import draw
 from brs_detr.errors import IncompleteError, InputError
-from brs_detr.files import write_bytes, write_json
+from brs_detr.files import check_destination, write_bytes, write_json
+from brs_detr.timing.run import usable_device
 from brs_detr.weights import load_checkpoint
 
+PREDICTIONS = "predictions.json"
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
 
@@ -44,6 +48,40 @@ def find_images(source: str | Path) -> list[Path]:
     if not images:
         raise InputError(f"The folder {source} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     return images
+
+
+def picture_names(images: list[Path], root: Path) -> dict[Path, Path]:
+    """The file of each image's picture, below the output folder as the image is below `root`.
+
+    ``a.png``; ``a.jpg.png`` and ``a.png.png`` where a folder has both of these images, or a disk may take two names
+    for one.
+    """
+    inside = {path: path.relative_to(root) for path in images}
+    short = {path: name.with_suffix(".png") for path, name in inside.items()}
+    long = {path: name.with_name(f"{name.name}.png") for path, name in inside.items()}
+    uses = Counter(map(_folded, short.values()))
+    mixed = {path: name if uses[_folded(name)] == 1 else long[path] for path, name in short.items()}
+    return mixed if len(set(map(_folded, mixed.values()))) == len(mixed) else long
+
+
+def _folded(path: Path) -> str:
+    return str(path).casefold()
+
+
+def check_out(folder: Path, source: Path, pictures: Iterable[Path], read: list[Path], overwrite: bool) -> None:
+    """Raises InputError if the folder cannot be written to, is not to be, or would lose a file that is read."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: give --out a folder.")
+    check_destination(folder / PREDICTIONS)
+    if folder.exists() and any(folder.iterdir()) and not overwrite:
+        raise InputError(f"{folder} is not empty: choose another --out, or write into it with --overwrite.")
+    written = {(folder / picture).resolve() for picture in (*pictures, Path(PREDICTIONS))}
+    if lost := [path for path in read if path.resolve() in written]:
+        raise InputError(f"A picture would be written over {lost[0]}, which is read: choose another --out.")
+    if source.is_dir() and source.resolve() in (real := folder.resolve(), *real.parents):
+        inside = [path for path in read if path.resolve().is_relative_to(real)]
+        if inside:  # such as the pictures of an earlier run
+            raise InputError(f"{folder} holds files that are read, such as {inside[0]}: choose another --out.")
 
 
 def class_names(config: Config) -> tuple[str, ...]:
@@ -77,15 +115,23 @@ class GroundTruth:
     def __init__(self, path: str | None, classes: tuple[str, ...]) -> None:
         content = read_annotations(Path(path))[0] if path else {"images": [], "categories": []}
         self.images = {image["file_name"]: image for image in content["images"]}
+        self.by_last_part: dict[str, list[str]] = defaultdict(list)
+        for name in self.images:
+            self.by_last_part[Path(name).name].append(name)
         self.labels = {c["id"]: classes.index(c["name"]) for c in content["categories"] if c["name"] in classes}
         self.objects: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
         for annotation in content.get("annotations", []):
             if annotation["category_id"] in self.labels and annotation["image_id"] in self.objects:
                 self.objects[annotation["image_id"]].append(annotation)
 
+    def names(self, path: Path) -> list[str]:
+        """As which entries the file lists an image: by the end of its path."""
+        names = self.by_last_part.get(path.name, [])
+        return [name for name in names if path.parts[-len(Path(name).parts) :] == Path(name).parts]
+
     def of(self, path: Path, with_masks: bool = False) -> InstanceData | None:
         """The boxes (x1 y1 x2 y2), labels and, if all have them, masks of an image; None where it is not annotated."""
-        names = [name for name in self.images if path.parts[-len(Path(name).parts) :] == Path(name).parts]
+        names = self.names(path)
         if not names:
             return None
         image = self.images[names[0]]
@@ -162,24 +208,28 @@ def predict(
     """
     console.silence_third_parties()
     config = load_config(config_path, options, None)
+    if not math.isfinite(threshold):
+        raise InputError(f"--score-thr {threshold} is not a score.")
     images, folder = find_images(source), Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not overwrite:
-        raise InputError(f"{folder} is not empty: choose another --out, or write into it with --overwrite.")
+    pictures = picture_names(images, images[0].parent if Path(source).is_file() else Path(source))
+    given = [Path(name) for name in (config.filename, checkpoint, annotations) if name]
+    check_out(folder, Path(source), pictures.values(), [*images, *given], overwrite)
     classes = class_names(config)
     truth = GroundTruth(annotations, classes)
-    model = load_model(config, checkpoint, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if annotations and not any(truth.names(path) for path in images):
+        console.warn(f"{annotations} lists none of the images in {source}: no ground truth is drawn.")
+    model = load_model(config, checkpoint, usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     records: list[dict[str, Any]] = []
     left_out: list[str] = []
-    root = images[0].parent if Path(source).is_file() else Path(source)
     for path, pixels, found in detect(model, images, left_out):
         found = found[found.scores >= threshold]
         picture = draw(pixels, found, truth.of(path, "masks" in found), classes)
         _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        write_bytes(folder / path.relative_to(root).with_suffix(".png"), encoded.tobytes())
+        write_bytes(folder / pictures[path], encoded.tobytes())
         records.append(as_json(path, found, classes))
     if not records:
         raise InputError("\n".join(left_out))
-    write_json(folder / "predictions.json", records, indent=1)
+    write_json(folder / PREDICTIONS, records, indent=1)
     if left_out:
         done = f"{len(records)} pictures and predictions.json written to {folder}"
         raise IncompleteError("\n".join([f"{done}, but {len(left_out)} images were left out:", *left_out]))

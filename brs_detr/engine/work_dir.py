@@ -1,33 +1,49 @@
 """The folder of a training: never written over unless asked."""
 
+import os
 import re
 import shutil
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from brs_detr.errors import InputError
+from brs_detr.files import check_destination
 
 WRITTEN_BY_TRAINING = re.compile(
     r"last_checkpoint|(epoch|iter|best)_.*\.pth|curves\.png|training\.json|metrics\.json|\d{8}_\d{6}"
 )
 
 
-def remove_training(folder: Path) -> None:
-    """Remove what a training wrote, and nothing else."""
-    for path in folder.iterdir():
-        if WRITTEN_BY_TRAINING.fullmatch(path.name):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+def written_by_training(folder: Path) -> list[Path]:
+    """What a training wrote, and nothing else."""
+    return [path for path in folder.iterdir() if WRITTEN_BY_TRAINING.fullmatch(path.name)]
 
 
-def claim(folder: str | Path, *, resume: bool, overwrite: bool) -> None:
+def check_unused(outdated: list[Path], needed: Iterable[str]) -> None:
+    """Raises InputError if one of the files and folders to be removed is, or holds, a file that is yet to be read."""
+    real = {os.path.realpath(name): name for name in needed if name and "\0" not in name}
+    for path in outdated:
+        for place, name in real.items():
+            if Path(place).is_relative_to(path.resolve()):
+                raise InputError(
+                    f"--overwrite would remove {name}, which this training is to read: move it elsewhere, or choose "
+                    "another --work-dir."
+                )
+
+
+def claim(folder: str | Path, *, resume: bool, overwrite: bool, needed: Iterable[str] = ()) -> None:
     """Make sure that a training may write here.
 
+    needed: names of files, such as the checkpoint to load, that must not be discarded.
+
     Raises:
-        InputError: the folder has content, and neither resume nor overwrite was asked for.
+        InputError: the folder has content, and neither resume nor overwrite was asked for; or it cannot be written to.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"The work directory {folder} is a file: choose another --work-dir.")
+    check_destination(folder / "last_checkpoint")
     if not folder.exists() or not any(folder.iterdir()) or resume:
         return
     if not overwrite:
@@ -35,7 +51,10 @@ def claim(folder: str | Path, *, resume: bool, overwrite: bool) -> None:
             f"The work directory {folder} is not empty: continue its training with --resume, choose another "
             "--work-dir, or discard its checkpoints and logs with --overwrite."
         )
-    remove_training(folder)
+    outdated = written_by_training(folder)
+    check_unused(outdated, needed)
+    for path in outdated:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def latest_checkpoint(folder: str | Path) -> Path | None:

@@ -2,6 +2,8 @@
 
 import copy
 import logging
+import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
@@ -18,6 +20,7 @@ from torch import nn
 
 from brs_detr.data.checks import check_data
 from brs_detr.errors import InputError
+from brs_detr.losses import NotFiniteError
 from brs_detr.weights import load_checkpoint, skip_pretrained
 
 from .loss_time import LossTimer
@@ -51,24 +54,34 @@ class Settings:
     seed: int = 0
 
 
-def check(settings: Settings) -> torch.device:
-    """Raises InputError for what cannot be done."""
+def usable_device(name: str) -> torch.device:
+    """Raises InputError if --device names none, or one that this machine lacks."""
     try:
-        device = torch.device(settings.device)
+        device = torch.device(name)
     except RuntimeError as error:
-        raise InputError(f"--device {settings.device} is not a device: use cpu or cuda.") from error
+        raise InputError(f"--device {name} is not a device: use cpu or cuda.") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda needs a GPU, and torch finds none here: leave the option away to use the CPU.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"--device {device}: this machine has {torch.cuda.device_count()} GPUs, counted from 0.")
+    return device
+
+
+def check(settings: Settings) -> torch.device:
+    """Raises InputError for what cannot be done."""
+    device = usable_device(settings.device)
     for option in ("images", "threads"):
         value = getattr(settings, option)
         if value is not None and value < 1:
             raise InputError(f"--{option} needs at least 1.")
+    if (settings.threads or 1) > (os.cpu_count() or 1):
+        raise InputError(f"--threads {settings.threads}: this machine runs {os.cpu_count()} at a time.")
     if settings.effort.repeats < 1:
         raise InputError("--repeats needs at least 1.")
-    if settings.delta is not None and settings.delta < 0:
+    if settings.delta is not None and not 0 <= settings.delta < math.inf:
         raise InputError("--delta needs at least 0.")
+    if not 0 <= settings.effort.seconds < math.inf:
+        raise InputError("--seconds needs at least 0.")
     if min(settings.image_size) < 32:
         raise InputError("--image-size needs at least 32 pixels on each side.")
     return device
@@ -146,8 +159,11 @@ def record_step(path: str, config: Config, settings: Settings, device: torch.dev
                 f"single- or two-stage one ({type(model).__name__}): use --source {MODEL}."
             )
         replace_network(model, batch["inputs"], batch["data_samples"])
-    with recorded(model, losses) as calls:
-        model.loss(batch["inputs"], batch["data_samples"])
+    try:
+        with recorded(model, losses) as calls:
+            model.loss(batch["inputs"], batch["data_samples"])
+    except NotFiniteError as error:
+        raise InputError(f"{error}: the training of {source} diverged, give --source an earlier checkpoint.") from error
     if not calls:
         raise InputError(f"A training step of {path} calls no classification loss: there is nothing to time.")
     return RecordedStep(calls, None if source == SHAPES else seconds_outside(model, losses, batch, device))

@@ -52,3 +52,26 @@ def test_the_last_whole_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "epoch_2.pth").write_bytes((tmp_path / "epoch_2.pth").read_bytes()[:-30])
     assert not zipfile.is_zipfile(tmp_path / "epoch_2.pth")
     assert work_dir.latest_checkpoint(tmp_path) == tmp_path / "epoch_1.pth"
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_overwrite_keeps_what_is_to_be_loaded(tmp_path: Path, linked: bool) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    for name in ("epoch_3.pth", "last_checkpoint"):
+        (work / name).write_text("old")
+    needed = work / "epoch_3.pth"
+    if linked:
+        needed = tmp_path / "start.pth"
+        needed.symlink_to(work / "epoch_3.pth")
+    with pytest.raises(InputError, match=rf"--overwrite would remove {needed}, which this training is to read"):
+        work_dir.claim(work, resume=False, overwrite=True, needed=["https://x.org/a.pth", "", str(needed)])
+    assert sorted(path.name for path in work.iterdir()) == ["epoch_3.pth", "last_checkpoint"]
+    work_dir.claim(work, resume=False, overwrite=True, needed=[str(work), str(tmp_path / "epoch_3.pth")])
+    assert not list(work.iterdir())
+
+
+def test_a_folder_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot be written, for .*file is a file"):
+        work_dir.claim(tmp_path / "file" / "work", resume=False, overwrite=False)

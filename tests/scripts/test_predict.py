@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,8 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
-from brs_detr.engine import pictures
-from brs_detr.engine.predict import GroundTruth, predict
+from brs_detr.engine import launch, pictures
+from brs_detr.engine.predict import GroundTruth, picture_names, predict
 from brs_detr.errors import InputError
 from tests.scripts.processes import run, write_config
 
@@ -98,6 +99,73 @@ def test_what_cannot_be_predicted(trained: tuple[str, str], digits: Path, tmp_pa
     with pytest.raises(InputError, match="another number of classes"):
         predict(*trained, str(digits / "test"), str(tmp_path / "out"), options=options)
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine.txt"]
+
+
+@pytest.fixture
+def photographs(digits: Path, tmp_path: Path) -> Path:
+    """A folder with two images that differ in their suffix alone."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for name in ("a.png", "a.jpg"):
+        cv2.imwrite(str(folder / name), cv2.imread(str(digits / "test" / "000001.png")))
+    return folder
+
+
+def content(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_images_of_one_stem_keep_apart(trained: tuple[str, str], photographs: Path, tmp_path: Path) -> None:
+    assert predict(*trained, str(photographs), str(tmp_path / "out")) == 2
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.jpg.png", "a.png.png", "predictions.json"}
+    images = [Path(name) for name in ("f/a.jpg", "f/a.png", "f/a.jpg.png", "f/b.JPG", "f/g/a.png")]
+    names = [str(name) for name in picture_names(images, Path("f")).values()]
+    assert len(set(names)) == 5
+    assert [str(name) for name in picture_names(images[3:], Path("f")).values()] == ["b.png", "g/a.png"]
+    assert len({str(name).lower() for name in picture_names([Path("a.png"), Path("A.jpg")], Path()).values()}) == 2
+
+
+def test_nothing_that_is_read_is_written_over(
+    trained: tuple[str, str], photographs: Path, digits: Path, tmp_path: Path
+) -> None:
+    inside = photographs / "out"
+    predict(*trained, str(photographs / "a.jpg"), str(inside))  # a picture, which the next run finds among its images
+    (tmp_path / "link").symlink_to(photographs)
+    before = content(photographs)
+    truth = tmp_path / "truth" / "predictions.json"
+    truth.parent.mkdir()
+    shutil.copy(digits / "annotations" / "test.json", truth)
+    for source, out, annotations in (
+        (photographs / "a.png", photographs, None),
+        (photographs / "a.png", tmp_path / "link", None),
+        (photographs, inside, None),
+        (digits / "test", truth.parent, str(truth)),
+    ):
+        with pytest.raises(InputError, match=r"A picture would be written over|holds files that are read"):
+            predict(*trained, str(source), str(out), overwrite=True, annotations=annotations)
+    assert content(photographs) == before
+    with pytest.raises(InputError, match=r"a\.png is a file: give --out a folder"):
+        predict(*trained, str(photographs), str(photographs / "a.png"), overwrite=True)
+
+
+def test_annotations_of_other_images(
+    trained: tuple[str, str], digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    other = tmp_path / "other.json"
+    listed = json.loads((digits / "annotations" / "test.json").read_text())
+    for image in listed["images"]:
+        image["file_name"] = f"other_{image['file_name']}"
+    other.write_text(json.dumps(listed))
+    predict(*trained, str(digits / "test"), str(tmp_path / "out"), annotations=str(other))
+    assert f"warning: {other} lists none of the images in {digits}/test" in capsys.readouterr().err
+
+
+def test_evaluation_does_not_write_over_its_checkpoint(trained: tuple[str, str], tmp_path: Path) -> None:
+    before = Path(trained[1]).read_bytes()
+    for out, sentence in ((trained[1], "is what is to be evaluated"), (str(tmp_path), "is a folder: give the name")):
+        with pytest.raises(InputError, match=sentence):
+            launch.evaluate(*trained, folder=str(tmp_path / "work"), out=out)
+    assert Path(trained[1]).read_bytes() == before
 
 
 def test_evaluation_writes_coco_metrics(trained: tuple[str, str], tmp_path: Path) -> None:

@@ -80,3 +80,24 @@ def test_an_interruption_saves_what_was_measured(
     content = json.loads(Path("times.json").read_text())
     assert not content["complete"]
     assert len(content["rows"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--csv", "."), ". is a folder: give the name of a file."),
+        (("--json", "file/times.json"), "file/times.json cannot be written, for"),
+        (("--plot", "."), ". is a folder"),
+        (("--csv", "times", "--json", "times"), "--csv, --json and --plot need a file each, not times, times."),
+        (("--threads", 10**9), "--threads 1000000000: this machine runs"),
+        (("--threads", 0), "--threads needs at least 1."),
+        (("--delta", "nan"), "--delta needs at least 0."),
+        (("--seconds", "nan"), "--seconds needs at least 0."),
+    ],
+)
+def test_options_are_checked_before_any_work(
+    main: Callable[..., int], capsys: pytest.CaptureFixture, options: tuple, sentence: str
+) -> None:
+    Path("file").write_text("")
+    assert main("missing.py", *options) == 2  # a config is not even read
+    assert capsys.readouterr().err.startswith(f"error: {sentence}")

@@ -89,6 +89,15 @@ def test_nothing_is_written_for_bad_input(
     assert not (tmp_path / "work").exists()
 
 
+def test_overwrite_does_not_remove_what_the_config_loads(tmp_path: Path, config: Path) -> None:
+    checkpoint = tmp_path / "work" / "epoch_3.pth"
+    checkpoint.parent.mkdir()
+    torch.save(MODELS.build(Config.fromfile(config).model).state_dict(), checkpoint)
+    with pytest.raises(InputError, match=r"--overwrite would remove .*epoch_3"):
+        launch.train(str(config), folder=str(checkpoint.parent), overwrite=True, options={"load_from": str(checkpoint)})
+    assert checkpoint.exists()
+
+
 def test_a_missing_config() -> None:
     with pytest.raises(InputError, match=r"The config missing\.py does not exist"):
         launch.train("missing.py")
