@@ -89,7 +89,7 @@ def archive(
     """A file as torch.save has written it since 1.6; 16 bytes of numbers as the storage 0 unless told otherwise."""
     with zipfile.ZipFile(path, "w", compression) as file:
         file.writestr("archive/data.pkl", content if isinstance(content, bytes) else pickled(content))
-        for member, data in (members if members is not None else {"data/0": bytes(16)}).items():
+        for member, data in ({"version": b"3\n"} | dict(members or {"data/0": bytes(16)})).items():
             file.writestr(f"archive/{member}", data)
     return path
 
