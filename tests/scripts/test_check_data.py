@@ -169,6 +169,7 @@ def checkpoint(config: Path, tmp_path: Path) -> Path:
     """Of the config's model, untrained."""
     torch.manual_seed(0)
     model = MODELS.build(Config.fromfile(config).model)
+    model.init_weights()  # until then some parameters are whatever the memory held
     torch.save({"state_dict": model.state_dict(), "meta": {}}, tmp_path / "model.pth")
     return tmp_path / "model.pth"
 

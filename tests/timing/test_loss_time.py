@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from brs_detr.engine import LossTimeHook
 from brs_detr.timing.loss_time import LossTimer, classification_losses
+from brs_detr.weights import read_checkpoint
 from tests.scripts.processes import run, write_config
 
 FORWARD, BACKWARD = 0.02, 0.03  # seconds of one loss
@@ -188,7 +189,7 @@ def test_it_is_logged_in_training_and_after_resuming(tmp_path: Path, digits: Pat
     rows = logged(tmp_path / "work")
     assert len(rows) == 8
     assert all(0 < row["loss_time"] < row["time"] for row in rows)
-    torch.load(tmp_path / "work" / "epoch_2.pth")
+    read_checkpoint(tmp_path / "work" / "epoch_2.pth")
 
 
 def test_every_config_logs_it() -> None:
