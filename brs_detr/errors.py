@@ -22,8 +22,9 @@ class IncompleteError(InputError):
 
 
 def sentence(error: InputError) -> str:
-    """The message alone: a data loader's worker sends it as the last paragraph of its traceback."""
-    return printable(str(error).strip().rsplit(f"{InputError.__name__}: ", 1)[-1])
+    """The message alone, a line for each argument: a data loader's worker sends it at the end of its traceback."""
+    lines = (str(line).strip().rsplit(f"{InputError.__name__}: ", 1)[-1] for line in error.args)
+    return "\n".join(map(printable, lines))
 
 
 def printable(text: str) -> str:

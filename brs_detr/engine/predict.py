@@ -228,9 +228,9 @@ def predict(
         write_bytes(folder / pictures[path], encoded.tobytes())
         records.append(as_json(path, found, classes))
     if not records:
-        raise InputError("\n".join(left_out))
+        raise InputError(*left_out)
     write_json(folder / PREDICTIONS, records, indent=1)
     if left_out:
         done = f"{len(records)} pictures and predictions.json written to {folder}"
-        raise IncompleteError("\n".join([f"{done}, but {len(left_out)} images were left out:", *left_out]))
+        raise IncompleteError(f"{done}, but {len(left_out)} images were left out:", *left_out)
     return len(records)
