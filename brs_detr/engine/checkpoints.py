@@ -12,8 +12,12 @@ from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMEngineRunner
 
-from brs_detr.engine import console
+from brs_detr.engine import console, resuming
 from brs_detr.engine.divergence import DivergenceHook, check_weights
+from brs_detr.engine.interim import InterimCheckpointHook, Saved, accumulates
+from brs_detr.engine.loops import continued_loop
+from brs_detr.engine.record import Record, RecordHook
+from brs_detr.engine.seeding import SeedingHook, seeded_loader
 from brs_detr.errors import InputError, printable
 from brs_detr.files import write_bytes, write_text
 from brs_detr.weights import load_content, read_checkpoint, skip_pretrained
@@ -39,6 +43,13 @@ class WholeCheckpointHook(CheckpointHook):
     """mmengine's hook removes the outdated checkpoint before it writes the new one; this one after."""
 
     best_ckpt_path: str | None
+    postponed = False
+
+    def every_n_train_iters(self, runner: MMEngineRunner, n: int, start: int = 0) -> bool:
+        """Every n iterations, or the first one after that whose gradients are used up."""
+        due = self.postponed or super().every_n_train_iters(runner, n, start)
+        self.postponed = due and accumulates(runner)
+        return due and not self.postponed
 
     def _save_checkpoint_with_step(self, runner: MMEngineRunner, step: int, meta: dict) -> None:
         name = self.filename_tmpl.format(step)
@@ -84,6 +95,8 @@ class Runner(MMEngineRunner):
     """mmengine's runner, which loads a checkpoint whole or not at all, and neither saves nor scores what diverged."""
 
     new_classes = False  # whether loaded weights may belong to another number of classes
+    record: Record  # of the training
+    saved: Saved | None = None
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
@@ -92,22 +105,30 @@ class Runner(MMEngineRunner):
 
     def register_hooks(self, *args: Any, **kwargs: Any) -> None:
         super().register_hooks(*args, **kwargs)
-        self.register_hook(DivergenceHook())
+        for hook in (DivergenceHook(), RecordHook(), SeedingHook()):
+            self.register_hook(hook)
+        self.register_hook(InterimCheckpointHook(self.cfg.get("checkpoint_minutes")))
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        built = super().build_train_loop(loop)
+        self.record = resuming.restore_record(self)
+        if isinstance(self._train_dataloader, dict):
+            self._train_dataloader = seeded_loader(self._train_dataloader, self.seed)
+        built = super().build_train_loop(continued_loop(loop))
         if not len(built.dataloader):
             raise InputError(
                 f"train_dataloader gives no batch: its {len(built.dataloader.dataset)} images do not fill one of "
-                f"{built.dataloader.batch_size or 'this size'}, and drop_last leaves away what is not full. Lower "
+                f"{built.dataloader.batch_sampler.batch_size}, and drop_last leaves away what is not full. Lower "
                 "train_dataloader.batch_size, or set drop_last=False."
             )
         return built
 
-    def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
         if remark := check_weights(self.model):
             self.logger.warning(remark)
-        super().save_checkpoint(*args, **kwargs)
+        super().save_checkpoint(out_dir, filename, *args, **kwargs)
+        meta = kwargs.get("meta")
+        if meta and kwargs.get("save_optimizer", True):
+            self.saved = Saved(Path(out_dir, filename), meta["iter"], meta["epoch"], self.record.evaluated)
 
     def _init_model_weights(self) -> None:
         """No download of a backbone's weights that the checkpoint is about to replace."""
@@ -136,4 +157,10 @@ class Runner(MMEngineRunner):
                 f"The checkpoint {filename} cannot be resumed, it has no {absent[0]}: start from its weights "
                 "with --load-from instead."
             )
+        configured = resuming.learning_rates(self.optim_wrapper)
         super().resume(filename, *args, **kwargs)
+        resuming.adopt_learning_rate(self, configured)
+        if Path(filename).parent.resolve() == Path(self.work_dir).resolve():
+            self.saved = Saved(Path(filename), self.iter, self.epoch, self.record.evaluated)
+        else:
+            self.record.interim.clear()  # they are elsewhere

@@ -14,6 +14,7 @@ from brs_detr.engine.checking import check_data
 from brs_detr.engine.config import load_config
 from brs_detr.engine.converting import convert
 from brs_detr.engine.predict import predict
+from brs_detr.engine.resuming import LAST
 from brs_detr.errors import InputError, printable
 from brs_detr.files import check_destination
 from brs_detr.timing import display, report
@@ -25,19 +26,22 @@ from brs_detr.timing.run import Settings, check, time_losses
 def add_train_options(parser: argparse.ArgumentParser) -> None:
     arguments.add_config(parser)
     parser.add_argument("--work-dir", help="checkpoints and logs; default work_dirs/NAME_OF_CONFIG")
-    start = parser.add_mutually_exclusive_group()
+    start = parser.add_mutually_exclusive_group()  # --load-from goes with --resume auto, see launch.train
     start.add_argument(
         "--resume",
         nargs="?",
-        const=launch.LAST,
+        const=LAST,
         metavar="CHECKPOINT",
-        help="continue from a checkpoint, by default the last of the work directory",
+        help="continue from a checkpoint, by default the newest of the work directory; auto: start, or continue",
     )
-    start.add_argument("--load-from", metavar="CHECKPOINT", help="start from the weights of a checkpoint")
+    parser.add_argument("--load-from", metavar="CHECKPOINT", help="start from the weights of a checkpoint")
     start.add_argument("--overwrite", action="store_true", help="discard what the work directory holds")
     parser.add_argument("--amp", action="store_true", help="mixed precision, bfloat16 where the device has it")
     parser.add_argument("--epochs", type=int, help="train for this many, the learning-rate schedule in proportion")
     parser.add_argument("--seed", type=int)
+    parser.add_argument(
+        "--checkpoint-minutes", type=float, metavar="N", help="save every N minutes too, to be continued amid an epoch"
+    )
     arguments.add_launcher(parser)
 
 
@@ -57,6 +61,7 @@ def run_train(args: argparse.Namespace) -> None:
         mixed_precision=args.amp,
         epochs=args.epochs,
         seed=args.seed,
+        checkpoint_minutes=args.checkpoint_minutes,
         options=args.cfg_options,
         launcher=args.launcher,
     )

@@ -30,6 +30,7 @@ HOUSEKEEPING = (
     '"HardDiskBackend" is the alias',
     "`save_param_scheduler` is True but",  # the config has no schedule
     "`resume_param_scheduler` is True but",
+    "Resumed iteration number is not divisible",  # no accumulated gradient is lost: loops.py, interim.py
 )
 
 

@@ -1,35 +1,22 @@
 """Training and evaluation from a config file: everything between the command line and mmengine's runner."""
 
-import resource
-import time
 from pathlib import Path
 from typing import Any
 
-import torch
-from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from brs_detr.data.checks import check_data
-from brs_detr.engine import console, distributed, divergence, work_dir
+from brs_detr.engine import console, distributed, divergence, resuming, work_dir
 from brs_detr.engine.checkpoints import Runner
 from brs_detr.engine.config import load_config, set_epochs, strings, use_mixed_precision
 from brs_detr.engine.metrics import without_prefix
+from brs_detr.engine.preemption import preemptible
 from brs_detr.errors import InputError, printable
 from brs_detr.files import check_destination, write_json
 from brs_detr.weights import read_checkpoint
 
-LAST = "last"  # --resume without a file
 
-
-def resolve_resume(config: Config, resume: str) -> list[str]:
-    """Point the config to the checkpoint to continue from; a remark where there is none yet."""
-    path = work_dir.latest_checkpoint(config.work_dir) if resume == LAST else Path(resume)
-    if path is None:
-        return [f"No checkpoint in {config.work_dir} yet: training starts from the beginning."]
-    config.load_from, config.resume = str(path), True
-    return []
-
-
+@preemptible
 def train(
     config_path: str,
     *,
@@ -40,6 +27,7 @@ def train(
     mixed_precision: bool = False,
     epochs: int | None = None,
     seed: int | None = None,
+    checkpoint_minutes: float | None = None,
     options: dict[str, Any] | None = None,
     launcher: str = "none",
 ) -> None:
@@ -47,14 +35,17 @@ def train(
 
     Args:
         folder: the work directory; the config's, or ``work_dirs/NAME`` otherwise.
-        resume: a checkpoint to continue from, ``LAST`` for the last one of the work directory.
-        load_from: a checkpoint whose weights to start from; its class layers may differ.
+        resume: a checkpoint to continue from, ``resuming.LAST`` for the newest of the work directory.
+        load_from: a checkpoint whose weights to start from; its class layers may differ. With ``resuming.AUTO`` only
+            while there is nothing to continue.
         overwrite: discard the training that the work directory holds.
         epochs: train for this many, with the learning-rate schedule in proportion.
+        checkpoint_minutes: save this often, too.
         launcher: one of ``distributed.LAUNCHERS``.
 
     Raises:
         InputError: anything given cannot be used; nothing has been written then.
+        Preempted: a signal came; what was reached is saved.
     """
     console.silence_third_parties()
     distributed.start(launcher)
@@ -66,21 +57,26 @@ def train(
         use_mixed_precision(config)
     if seed is not None:
         config.randomness = {**config.get("randomness", {}), "seed": seed}
+    if checkpoint_minutes is not None:
+        config.checkpoint_minutes = checkpoint_minutes
     if load_from:
         config.load_from = load_from
-    remarks = resolve_resume(config, resume) if resume else []
     distributed.adapt(config)
 
-    def prepare() -> list[str]:
-        found = check_data(config, ("train", "val"))
-        if config.get("load_from"):
-            read_checkpoint(config.load_from)
+    def prepare() -> tuple[Path | None, list[str]]:
+        resuming.check_options(resume, load_from, checkpoint_minutes)
+        remarks = check_data(config, ("train", "val"))
+        checkpoint, found = resuming.find_checkpoint(config.work_dir, resume) if resume else (None, [])
+        if start := checkpoint or config.get("load_from"):
+            read_checkpoint(start)
         work_dir.claim(
             config.work_dir, resume=resume is not None, overwrite=overwrite, needed=[*strings(config), config_path]
         )
-        return found
+        resuming.sweep(config.work_dir)
+        return checkpoint, found + remarks
 
-    remarks += distributed.first_process_decides(prepare)
+    checkpoint, remarks = distributed.first_process_decides(prepare)
+    resuming.continue_from(config, checkpoint)
     run_training(Runner.from_cfg(config), remarks)
 
 
@@ -89,7 +85,6 @@ def run_training(runner: Runner, remarks: list[str]) -> None:
     for remark in remarks:
         runner.logger.warning(printable(remark))
     runner.new_classes = not runner._resume
-    start = time.monotonic()
     try:
         runner.train()
     except Exception as error:
@@ -102,17 +97,10 @@ def run_training(runner: Runner, remarks: list[str]) -> None:
     finally:
         console.close_progress(runner)
     if is_main_process():
-        taken = {"seconds": round(time.monotonic() - start, 1), "epochs": runner.epoch, **peak_memory()}
-        write_json(Path(runner.work_dir, "training.json"), taken)
+        write_json(
+            Path(runner.work_dir, "training.json"), {"epochs": runner.epoch, **runner.record.summary(runner.iter)}
+        )
     distributed.stop()
-
-
-def peak_memory() -> dict[str, float]:
-    """Most memory this process has held, in GB: resident, and on its GPU."""
-    peak = {"peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
-    if torch.cuda.is_available():
-        peak["peak_gpu_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
-    return {name: round(value, 3) for name, value in peak.items()}
 
 
 def evaluate(

@@ -9,7 +9,15 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 # Entries that mmengine's runner takes from the config itself, and those of mmdet's tools.
-FROM_CONFIG = {"activation_checkpointing", "compile", "custom_imports", "find_unused_parameters", "model_wrapper_cfg"}
+FROM_CONFIG = {
+    "activation_checkpointing",
+    "compile",
+    "custom_imports",
+    "find_unused_parameters",
+    "model_wrapper_cfg",
+} | {
+    "checkpoint_minutes"  # train.py's
+}
 OF_TOOLS = {"efficient_conv_bn_eval", "sync_bn", "tta_cfg", "tta_model", "tta_pipeline"}
 MEANT = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | FROM_CONFIG
 READ = MEANT | OF_TOOLS

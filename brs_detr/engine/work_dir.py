@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -57,11 +56,10 @@ def claim(folder: str | Path, *, resume: bool, overwrite: bool, needed: Iterable
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
-def latest_checkpoint(folder: str | Path) -> Path | None:
-    """The last whole checkpoint of a training, None where there is none."""
-    folder = Path(folder)
-    record = folder / "last_checkpoint"
-    recorded = [folder / Path(record.read_text().strip()).name] if record.is_file() else []
-    saved = [*folder.glob("epoch_*.pth"), *folder.glob("iter_*.pth")]
-    by_age = sorted(saved, key=lambda path: path.stat().st_mtime, reverse=True)
-    return next((path for path in recorded + by_age if zipfile.is_zipfile(path)), None)
+def checkpoints(folder: str | Path) -> list[Path]:
+    """Checkpoints of a training that may be continued, the newest first.
+
+    mmengine's note ``last_checkpoint`` is written after the checkpoint, and a kill may come between.
+    """
+    saved = [*Path(folder).glob("epoch_*.pth"), *Path(folder).glob("iter_*.pth")]
+    return sorted(saved, key=lambda path: path.stat().st_mtime_ns, reverse=True)

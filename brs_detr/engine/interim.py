@@ -1,0 +1,138 @@
+"""Checkpoints between those that the config asks for: every few minutes, before an evaluation, and for a signal."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from mmengine.dist import all_reduce, is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from brs_detr.engine.loops import evaluation_is_due
+from brs_detr.engine.preemption import SIGNALS, Preempted
+from brs_detr.files import write_text
+
+NAME = "iter_{}.pth"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint of this run that can be continued, or the one that it continues.
+
+    evaluated: the last evaluation that it knows of, see `Record`.
+    at: seconds of the monotonic clock.
+    """
+
+    path: Path
+    iteration: int
+    epoch: int
+    evaluated: int
+    at: float = field(default_factory=time.monotonic)
+
+
+def largest(*values: int) -> list[int]:
+    """The largest of each value over all processes; one small message."""
+    tensor = torch.tensor(values)
+    all_reduce(tensor, op="max")
+    return tensor.tolist()
+
+
+def accumulates(runner: Runner) -> bool:
+    """Whether gradients are kept for the next iteration. A checkpoint would lack them."""
+    return not getattr(runner.optim_wrapper, "should_update", lambda: True)()
+
+
+class InterimCheckpointHook(Hook):
+    """Saves ``iter_N.pth``, which stands until a later checkpoint is written, and ends a training that was signalled.
+
+    The processes agree after every iteration, by the largest of their values: a signal may reach one of them alone, and
+    clocks differ. It cannot be a note in torch's store, which they would read amid different iterations.
+
+    minutes: between two checkpoints of any kind; None for none but those of signals and evaluations.
+    """
+
+    priority = "LOWEST"  # after all that belongs to the iteration, the checkpoints of the config among it
+
+    def __init__(self, minutes: float | None = None) -> None:
+        self.minutes = minutes
+        self.started: float | None = None  # None outside training
+
+    def before_train(self, runner: Runner) -> None:
+        self.started = time.monotonic()
+        self.remove_outdated(runner)
+        missing = runner.val_loop and evaluation_is_due(runner.train_loop) and runner.record.evaluated != runner.iter
+        if missing:
+            runner.logger.info(f"The evaluation after iteration {runner.iter} is missing: it is made up.")
+            runner.val_loop.run()
+        SIGNALS.safe = None
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
+        self.remove_outdated(runner)
+        if accumulates(runner):
+            return
+        signum, due = largest(SIGNALS.received, self.is_due(runner))
+        if signum or due:
+            self.ensure_saved(runner, runner.iter + 1)
+        if signum:
+            raise Preempted(
+                signum, f"after iteration {runner.iter + 1} of {runner.max_iters}, saved in {runner.saved.path}"
+            )
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        self.remove_outdated(runner)
+
+    def before_val(self, runner: Runner) -> None:
+        """An evaluation may take long: all is saved before, and a signal then need not wait for its end."""
+        if self.started is not None:
+            self.ensure_saved(runner, runner.iter)
+            SIGNALS.safe = (
+                f"in the evaluation after iteration {runner.iter}, all before it saved in {runner.saved.path}"
+            )
+
+    def after_val(self, runner: Runner) -> None:
+        """The checkpoint learns of the evaluation, so that it is not made up."""
+        if self.started is None:
+            return
+        if runner.saved.evaluated != runner.record.evaluated:
+            self.save(runner, runner.saved.path, runner.iter)
+        self.remove_outdated(runner)
+        SIGNALS.safe = None
+        if signum := largest(SIGNALS.received)[0]:
+            raise Preempted(
+                signum, f"after iteration {runner.iter} of {runner.max_iters}, saved in {runner.saved.path}"
+            )
+
+    def is_due(self, runner: Runner) -> bool:
+        """Whether the first process, which writes, has not written for the given minutes."""
+        if self.minutes is None or self.started is None or not is_main_process():
+            return False
+        last = runner.saved.at if runner.saved else self.started
+        return time.monotonic() - last >= 60 * self.minutes
+
+    def ensure_saved(self, runner: Runner, iteration: int) -> None:
+        """Save unless it is done; all processes call it."""
+        if runner.saved is None or runner.saved.iteration != iteration:
+            runner.record.interim.append(iteration)
+            self.save(runner, Path(runner.work_dir, NAME.format(iteration)), iteration)
+            self.remove_outdated(runner)
+
+    def save(self, runner: Runner, path: Path, iteration: int) -> None:
+        meta = dict(epoch=runner.epoch, iter=iteration)
+        runner.save_checkpoint(str(path.parent), path.name, meta=meta, by_epoch=False)
+        if is_main_process():
+            write_text(Path(runner.work_dir, "last_checkpoint"), str(path))
+
+    def remove_outdated(self, runner: Runner) -> None:
+        """Remove checkpoints of this kind, which the record lists, once a later one is written."""
+        if not runner.record.interim or runner.saved is None:
+            return
+        regular = Path(runner.message_hub.runtime_info.get("last_ckpt", "")).name
+        kept = [step for step in runner.record.interim if runner.saved.path.name == NAME.format(step)]
+        for step in set(runner.record.interim) - set(kept):
+            path = Path(runner.work_dir, NAME.format(step))
+            if is_main_process() and path.name != regular:  # which the config's own checkpoints may be named
+                path.unlink(missing_ok=True)
+        runner.record.interim = [step for step in kept if NAME.format(step) != regular]
