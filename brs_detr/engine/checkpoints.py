@@ -97,6 +97,7 @@ class Runner(MMEngineRunner):
     new_classes = False  # whether loaded weights may belong to another number of classes
     record: Record  # of the training
     saved: Saved | None = None
+    _train_dataloader: Any
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
@@ -159,7 +160,7 @@ class Runner(MMEngineRunner):
             )
         configured = resuming.learning_rates(self.optim_wrapper)
         super().resume(filename, *args, **kwargs)
-        resuming.adopt_learning_rate(self, configured)
+        resuming.compare_with_checkpoint(self, configured)
         if Path(filename).parent.resolve() == Path(self.work_dir).resolve():
             self.saved = Saved(Path(filename), self.iter, self.epoch, self.record.evaluated)
         else:

@@ -43,6 +43,11 @@ def accumulates(runner: Runner) -> bool:
     return not getattr(runner.optim_wrapper, "should_update", lambda: True)()
 
 
+def reached(runner: Runner) -> str:
+    """How far the last checkpoint goes."""
+    return f"after iteration {runner.saved.iteration} of {runner.max_iters}, which {runner.saved.path} holds"
+
+
 class InterimCheckpointHook(Hook):
     """Saves ``iter_N.pth``, which stands until a later checkpoint is written, and ends a training that was signalled.
 
@@ -77,9 +82,7 @@ class InterimCheckpointHook(Hook):
         if signum or due:
             self.ensure_saved(runner, runner.iter + 1)
         if signum:
-            raise Preempted(
-                signum, f"after iteration {runner.iter + 1} of {runner.max_iters}, saved in {runner.saved.path}"
-            )
+            raise Preempted(signum, reached(runner))
 
     def after_train_epoch(self, runner: Runner) -> None:
         self.remove_outdated(runner)
@@ -88,9 +91,7 @@ class InterimCheckpointHook(Hook):
         """An evaluation may take long: all is saved before, and a signal then need not wait for its end."""
         if self.started is not None:
             self.ensure_saved(runner, runner.iter)
-            SIGNALS.safe = (
-                f"in the evaluation after iteration {runner.iter}, all before it saved in {runner.saved.path}"
-            )
+            SIGNALS.safe = reached(runner)
 
     def after_val(self, runner: Runner) -> None:
         """The checkpoint learns of the evaluation, so that it is not made up."""
@@ -101,9 +102,7 @@ class InterimCheckpointHook(Hook):
         self.remove_outdated(runner)
         SIGNALS.safe = None
         if signum := largest(SIGNALS.received)[0]:
-            raise Preempted(
-                signum, f"after iteration {runner.iter} of {runner.max_iters}, saved in {runner.saved.path}"
-            )
+            raise Preempted(signum, reached(runner))
 
     def is_due(self, runner: Runner) -> bool:
         """Whether the first process, which writes, has not written for the given minutes."""

@@ -97,9 +97,8 @@ def run_training(runner: Runner, remarks: list[str]) -> None:
     finally:
         console.close_progress(runner)
     if is_main_process():
-        write_json(
-            Path(runner.work_dir, "training.json"), {"epochs": runner.epoch, **runner.record.summary(runner.iter)}
-        )
+        taken = runner.record.summary(runner.iter)
+        write_json(Path(runner.work_dir, "training.json"), {"epochs": runner.epoch, **taken})
     distributed.stop()
 
 

@@ -4,7 +4,7 @@ mmengine's own loop by epochs begins the interrupted epoch again; its loop by it
 that were trained on before.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from typing import Any
 
@@ -41,6 +41,8 @@ class ContinuedEpochLoop(EpochBasedTrainLoop):
 @LOOPS.register_module()
 class ContinuedIterLoop(IterBasedTrainLoop):
     """Iterations, whose data loader begins where the checkpoint ended."""
+
+    dataloader_iterator: Iterator
 
     def __init__(self, runner: Runner, dataloader: Any, *args: Any, **kwargs: Any) -> None:
         loader = runner.build_dataloader(dataloader, seed=runner.seed)

@@ -22,6 +22,11 @@ def images_per_iteration(loader: DataLoader) -> int:
     return batch * get_world_size()
 
 
+def global_batch(runner: Runner) -> int:
+    """Images of all processes for one step of the optimiser."""
+    return images_per_iteration(runner.train_dataloader) * getattr(runner.optim_wrapper, "_accumulative_counts", 1)
+
+
 def peak_memory() -> dict[str, float]:
     """Most memory this process has held, in GB: resident, and on its GPU."""
     peak = {"peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
@@ -36,7 +41,7 @@ class Record:
 
     Args:
         images: of the current epoch that are done, by all processes.
-        global_batch: images of all processes for one step of the optimiser; 0 before the first.
+        global_batch: images of a step of the optimiser; 0 where not known.
         evaluated: the iteration after which the last evaluation ended.
         interim: iterations of checkpoints that stand until a later one is written.
         earlier: seconds, iterations and memory of the runs before this one.
@@ -63,12 +68,9 @@ class Record:
     def segments(self, iteration: int) -> list[Segment]:
         """What each run has taken, this one last and until this iteration."""
         first = self.earlier[-1]["to_iteration"] if self.earlier else 0
-        taken = {
-            "from_iteration": first,
-            "to_iteration": iteration,
-            "seconds": round(time.monotonic() - self.started, 1),
-        }
-        return [*self.earlier, {**taken, **peak_memory()}]
+        seconds = round(time.monotonic() - self.started, 1)
+        this = {"from_iteration": first, "to_iteration": iteration, "seconds": seconds, **peak_memory()}
+        return [*self.earlier, this]
 
     def meta(self, iteration: int) -> dict[str, Any]:
         """What `of` reads."""
@@ -88,8 +90,7 @@ class RecordHook(Hook):
     priority = "VERY_HIGH"  # before anything is saved
 
     def before_train(self, runner: Runner) -> None:
-        accumulated = getattr(runner.optim_wrapper, "_accumulative_counts", 1)
-        runner.record.global_batch = images_per_iteration(runner.train_dataloader) * accumulated
+        runner.record.global_batch = global_batch(runner)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None

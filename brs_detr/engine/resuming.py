@@ -8,7 +8,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
 from brs_detr.engine import work_dir
-from brs_detr.engine.record import Record
+from brs_detr.engine.record import Record, global_batch
 from brs_detr.errors import CheckpointError, InputError
 from brs_detr.weights import read_checkpoint
 
@@ -61,7 +61,7 @@ def continue_from(config: Config, checkpoint: Path | None) -> None:
 
 def sweep(folder: str | Path) -> None:
     """Remove the unfinished files that a killed training has left in its work directory."""
-    for path in Path(folder).iterdir():
+    for path in Path(folder).glob(".*"):
         if TEMPORARY.fullmatch(path.name) and path.is_file():
             path.unlink()
 
@@ -85,35 +85,29 @@ def learning_rates(optimiser: OptimWrapper) -> list[float]:
     return [group.get("initial_lr", group["lr"]) for group in optimiser.param_groups]
 
 
-def adopt_learning_rate(runner: Runner, configured: list[float]) -> None:
-    """Where the config's learning rate is another than the checkpoint's, go on with the config's, schedule included."""
-    ratios = [
-        new / old if old else 1.0 for new, old in zip(configured, learning_rates(runner.optim_wrapper), strict=True)
-    ]
-    if all(ratio == 1 for ratio in ratios):
-        return
+def compare_with_checkpoint(runner: Runner, configured: list[float]) -> None:
+    """Say where a continued training's global batch is another, and go on with the learning rate that it has now.
+
+    configured: the learning rates before the checkpoint was loaded.
+    """
+    changed = configured != learning_rates(runner.optim_wrapper)
+    before, batch = runner.record.global_batch, global_batch(runner)
+    if before not in (0, batch):
+        said = f"The checkpoint was trained with {before} images a step, and this training goes on with {batch}"
+        scaled = runner.optim_wrapper.optimizer.defaults["lr"] * batch / before
+        offer = f"in proportion it would be --cfg-options optim_wrapper.optimizer.lr={scaled:g}"
+        runner.logger.warning(f"{said}." if changed else f"{said}. The learning rate is the same; {offer}")
+    if changed:
+        _adopt(runner, configured)
+
+
+def _adopt(runner: Runner, configured: list[float]) -> None:
+    """Change the learning rate of each parameter group in proportion, and that of the schedules."""
+    loaded = learning_rates(runner.optim_wrapper)
+    ratios = [new / old if old else 1.0 for new, old in zip(configured, loaded, strict=True)]
     for group, ratio in zip(runner.optim_wrapper.param_groups, ratios, strict=True):
         group.update({name: group[name] * ratio for name in ("lr", "initial_lr") if name in group})
     for scheduler in runner.param_schedulers or []:
         if scheduler.param_name == "lr":
             scheduler.base_values = learning_rates(runner.optim_wrapper)
     runner.logger.warning(f"The learning rate is {ratios[0]:g} times the checkpoint's, as the config says.")
-
-
-def batch_remark(runner: Runner, before: int, batch: int, configured: list[float]) -> str | None:
-    """What to say where the global batch is another than the checkpoint's.
-
-    Args:
-        before, batch: images of a step of the optimiser, then and now.
-        configured: learning rates of the parameter groups.
-    """
-    if before in (0, batch):
-        return None
-    said = f"The checkpoint was trained by {before} images a step, this training goes on with {batch}"
-    if configured != learning_rates(runner.optim_wrapper):
-        return f"{said}, and with another learning rate."
-    rate = runner.optim_wrapper.optimizer.defaults["lr"] * batch / before
-    return (
-        f"{said} and the same learning rate. To scale it in proportion, give "
-        f"--cfg-options optim_wrapper.optimizer.lr={rate:g}"
-    )
