@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Callable
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from mmengine.config import Config
 from brs_detr.data.digits import Parameters, build
 from brs_detr.engine import launch
 from brs_detr.engine.curves import read_scalars
+from brs_detr.engine.loops import ContinuedEpochLoop
 from brs_detr.engine.resuming import AUTO
+from brs_detr.engine.work_dir import checkpoints
 from brs_detr.weights import read_checkpoint
 from tests.engine.toy import write_toy_config
 
@@ -32,7 +35,7 @@ WAYS = {
 }
 
 
-def deadly_write(nth: int, share: float) -> None:
+def die_while_writing(nth: int, share: float) -> None:
     """Let this process die in the nth file that it writes, when this share of it is written."""
     written = 0
 
@@ -47,12 +50,25 @@ def deadly_write(nth: int, share: float) -> None:
     Path.write_bytes = write_bytes
 
 
-def train(config: Path, work: Path, nth: int, share: float, arguments: dict[str, Any]) -> None:
+def die_after(seconds: float) -> None:
+    """Let this process die so long after its first epoch has begun."""
+    run_epoch = ContinuedEpochLoop.run_epoch
+
+    def with_timer(loop: ContinuedEpochLoop) -> None:
+        ContinuedEpochLoop.run_epoch = run_epoch
+        signal.setitimer(signal.ITIMER_REAL, seconds)  # whose signal nothing handles
+        run_epoch(loop)
+
+    ContinuedEpochLoop.run_epoch = with_timer
+
+
+def train(config: Path, work: Path, arguments: dict[str, Any], death: Callable[..., None] | None, *when: float) -> None:
     """Runs in a process of its own."""
     torch.set_num_threads(1)
     sys.stdout = sys.stderr = work.with_suffix(".log").open("a")
     Config.pretty_text = property(lambda config: "")  # formatting it takes longer than the training
-    deadly_write(nth, share)
+    if death:
+        death(*when)
     launch.train(str(config), folder=str(work), resume=AUTO, **arguments)
 
 
@@ -88,7 +104,7 @@ def plain(content: Any) -> Any:
 
 def state(work: Path) -> dict[str, Any]:
     """All that a training has reached."""
-    content = read_checkpoint(work / "epoch_3.pth")
+    content = read_checkpoint(checkpoints(work)[0])
     history = content["message_hub"]["log_scalars"]
     losses = {name: history[name]._log_history for name in history if "time" not in name}
     kept = ("state_dict", "ema_state_dict", "optimizer", "param_schedulers")
@@ -96,11 +112,10 @@ def state(work: Path) -> dict[str, Any]:
     return plain({name: content[name] for name in kept} | {"losses": losses, "best": best, "log": logged(work)})
 
 
-def run(context: ForkServerContext, *arguments: object, kill_after: float | None = None) -> int:
+def run(context: ForkServerContext, *arguments: object) -> int:
+    """Train in another process; its exit code."""
     process = context.Process(target=train, args=arguments)
     process.start()
-    process.join(kill_after)
-    process.kill() if kill_after is not None else None
     process.join(60)
     return process.exitcode
 
@@ -108,7 +123,7 @@ def run(context: ForkServerContext, *arguments: object, kill_after: float | None
 @pytest.fixture(scope="module")
 def uninterrupted(context: ForkServerContext, config: Path) -> dict[str, Any]:
     work = config.parent / "uninterrupted"
-    assert run(context, config, work, 0, 1, {}) == 0
+    assert run(context, config, work, {}, None) == 0
     return state(work)
 
 
@@ -116,15 +131,14 @@ def uninterrupted(context: ForkServerContext, config: Path) -> dict[str, Any]:
 def test_killed_five_times(
     context: ForkServerContext, config: Path, uninterrupted: dict[str, Any], tmp_path: Path, way: str
 ) -> None:
-    chance = random.Random(way)
-    work = tmp_path / "work"
-    deaths = 0
-    while deaths < 5:
-        if deaths % 2:
-            ended = run(context, config, work, 0, 1, WAYS[way], kill_after=chance.uniform(0.2, 1.5))
+    work, chance = tmp_path / "work", random.Random(way)
+    for death in range(5):
+        if death % 2:
+            ended = run(context, config, work, WAYS[way], die_after, chance.uniform(0.001, 0.2))
         else:
-            ended = run(context, config, work, chance.randint(1, 6), chance.random(), WAYS[way])
-        deaths += 1
-        assert ended in (0, -signal.SIGKILL), work.with_suffix(".log").read_text()
-    assert run(context, config, work, 0, 1, WAYS[way]) == 0, work.with_suffix(".log").read_text()
+            ended = run(context, config, work, WAYS[way], die_while_writing, chance.randint(1, 4), chance.random())
+        assert ended in (-signal.SIGKILL, -signal.SIGALRM), work.with_suffix(".log").read_text()
+    assert run(context, config, work, WAYS[way], None) == 0, work.with_suffix(".log").read_text()
     assert state(work) == uninterrupted
+    assert not list(work.glob(".*"))
+    assert len(list(work.glob("[ei]*.pth"))) == 1

@@ -44,18 +44,18 @@ class ToyDetector(BaseModel):
 
 
 def write_toy_config(folder: Path, data: Path, **changes: Any) -> Path:
-    """The toy on this data for three epochs, as one file without bases, which is read quickly."""
+    """The toy on this data for eight epochs, as one file without bases, which is read quickly."""
     config = Config.fromfile(write_config(folder, data))
     config.model = dict(type="ToyDetector", data_preprocessor=config.model.data_preprocessor)
     config.custom_imports.imports.append(__name__)
     config.train_dataloader.dataset.pipeline = PIPELINE
     config.custom_hooks = [dict(type="EMAHook", momentum=0.1)]
-    config.train_cfg.max_epochs = 3
+    config.train_cfg.max_epochs = 8
     config.randomness = dict(seed=3)
     config.optim_wrapper.update(accumulative_counts=2, optimizer=dict(type="AdamW", lr=1e-2))
     config.param_scheduler = [
         dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=4),
-        dict(type="MultiStepLR", by_epoch=True, milestones=[2]),
+        dict(type="MultiStepLR", by_epoch=True, milestones=[4]),
     ]
     config.merge_from_dict(changes)
     path = folder / "toy.py"
