@@ -45,7 +45,7 @@ def accumulates(runner: Runner) -> bool:
 
 def reached(runner: Runner) -> str:
     """How far the last checkpoint goes."""
-    return f"after iteration {runner.saved.iteration} of {runner.max_iters}, which {runner.saved.path} holds"
+    return f"after iteration {runner.saved.iteration} of {runner.max_iters}, saved in {runner.saved.path}"
 
 
 class InterimCheckpointHook(Hook):
@@ -67,10 +67,10 @@ class InterimCheckpointHook(Hook):
         self.started = time.monotonic()
         self.remove_outdated(runner)
         missing = runner.val_loop and evaluation_is_due(runner.train_loop) and runner.record.evaluated != runner.iter
+        SIGNALS.safe = None
         if missing:
             runner.logger.info(f"The evaluation after iteration {runner.iter} is missing: it is made up.")
             runner.val_loop.run()
-        SIGNALS.safe = None
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
@@ -100,7 +100,6 @@ class InterimCheckpointHook(Hook):
         if runner.saved.evaluated != runner.record.evaluated:
             self.save(runner, runner.saved.path, runner.iter)
         self.remove_outdated(runner)
-        SIGNALS.safe = None
         if signum := largest(SIGNALS.received)[0]:
             raise Preempted(signum, reached(runner))
 

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import ParamSpec
+from typing import NoReturn, ParamSpec
 
 from mmengine.dist import is_main_process
 
@@ -51,11 +51,13 @@ class Signals:
     received: the first one's number, 0 where there is none.
     safe: while there is nothing to be lost, what was reached and saved: a signal then ends the process wherever it
         is. None while it is noted only, for the end of an iteration.
+    raised: what the handler has raised, and what it has interrupted may have turned into another error.
     """
 
     def __init__(self) -> None:
         self.received = 0
         self.safe: str | None = None
+        self.raised: Preempted | None = None
         self._at = 0.0
         self._process = 0
 
@@ -65,7 +67,7 @@ class Signals:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        self.received, self.safe, self._process = 0, BEGINNING, os.getpid()
+        self.received, self.raised, self.safe, self._process = 0, None, BEGINNING, os.getpid()
         previous = {signum: signal.signal(signum, self._handle) for signum in EXIT_CODES}
         try:
             yield
@@ -79,7 +81,8 @@ class Signals:
         if not self.received:
             self.received, self._at = signum, time.monotonic()
             if self.safe is not None:
-                raise Preempted(signum, self.safe)
+                self.raised = Preempted(signum, self.safe)
+                raise self.raised
         elif time.monotonic() - self._at > SAME:
             _die(signum)
 
@@ -144,15 +147,17 @@ def preemptible(train: Callable[Arguments, None]) -> Callable[Arguments, None]:
                 train(*args, **kwargs)
             except Preempted as stop:
                 _leave(stop)
-            except RuntimeError as error:  # a process that has left breaks the others' communication
-                if not SIGNALS.received:
-                    raise
-                _leave(Preempted(SIGNALS.received, f"in the midst of an iteration, as another process left ({error})"))
+            except Exception as error:
+                if SIGNALS.raised:
+                    _leave(SIGNALS.raised)
+                if SIGNALS.received and isinstance(error, RuntimeError):  # of communication with those that have left
+                    _leave(Preempted(SIGNALS.received, f"amid an iteration, as other processes left ({error})"))
+                raise
 
     return program
 
 
-def _leave(stop: Preempted) -> None:
+def _leave(stop: Preempted) -> NoReturn:
     if is_main_process():
         line = f"Stopped by {stop.signum.name} {stop.done}. Continue with: {continuing_command()}"
         print(printable(line), file=sys.stderr, flush=True)

@@ -12,6 +12,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from brs_detr.engine.preemption import SIGNALS
+
 KEY = "record"  # in a checkpoint's meta
 Segment = dict[str, float]
 
@@ -103,6 +105,7 @@ class RecordHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if hasattr(runner, "record"):  # not in an evaluation without training
             runner.record.evaluated = runner.iter
+            SIGNALS.safe = None  # the result is about to be saved
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         meta = checkpoint["meta"]

@@ -1,5 +1,6 @@
 """A detector of a few hundred weights with all that makes a training depend on its past, to be trained in seconds."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,21 @@ PIPELINE = [
 
 @MODELS.register_module()
 class ToyDetector(BaseModel):
-    """One box an image; normalisation has running means, dropout draws random numbers."""
+    """One box an image; normalisation has running means, dropout draws random numbers.
 
-    def __init__(self, data_preprocessor: dict, init_cfg: dict | None = None) -> None:
-        super().__init__(data_preprocessor, init_cfg)
+    loss_seconds, predict_seconds: how long a batch takes at least.
+    """
+
+    def __init__(self, data_preprocessor: dict, loss_seconds: float = 0, predict_seconds: float = 0) -> None:
+        super().__init__(data_preprocessor)
+        self.seconds = {"loss": loss_seconds, "predict": predict_seconds}
         self.layers = nn.Sequential(
             nn.Conv2d(3, 8, 3, stride=4), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten()
         )
         self.dropout, self.box_head = nn.Dropout(0.3), nn.Linear(128, 4)
 
     def forward(self, inputs: Tensor, data_samples: list, mode: str = "tensor") -> Any:
+        time.sleep(self.seconds[mode])
         boxes = 64 * self.box_head(self.dropout(self.layers(inputs))).sigmoid()
         if mode == "loss":
             truth = torch.stack([sample.gt_instances.bboxes.sum(0) for sample in data_samples])
@@ -44,18 +50,18 @@ class ToyDetector(BaseModel):
 
 
 def write_toy_config(folder: Path, data: Path, **changes: Any) -> Path:
-    """The toy on this data for eight epochs, as one file without bases, which is read quickly."""
+    """The toy on this data for six epochs, as one file without bases, which is read quickly."""
     config = Config.fromfile(write_config(folder, data))
     config.model = dict(type="ToyDetector", data_preprocessor=config.model.data_preprocessor)
     config.custom_imports.imports.append(__name__)
     config.train_dataloader.dataset.pipeline = PIPELINE
     config.custom_hooks = [dict(type="EMAHook", momentum=0.1)]
-    config.train_cfg.max_epochs = 8
+    config.train_cfg.max_epochs = 6
     config.randomness = dict(seed=3)
     config.optim_wrapper.update(accumulative_counts=2, optimizer=dict(type="AdamW", lr=1e-2))
     config.param_scheduler = [
         dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=4),
-        dict(type="MultiStepLR", by_epoch=True, milestones=[4]),
+        dict(type="MultiStepLR", by_epoch=True, milestones=[3]),
     ]
     config.merge_from_dict(changes)
     path = folder / "toy.py"
