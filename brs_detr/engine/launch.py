@@ -67,8 +67,8 @@ def train(
         resuming.check_options(resume, load_from, checkpoint_minutes)
         remarks = check_data(config, ("train", "val"))
         checkpoint, found = resuming.find_checkpoint(config.work_dir, resume) if resume else (None, [])
-        if start := checkpoint or config.get("load_from"):
-            read_checkpoint(start)
+        if not checkpoint and config.get("load_from"):
+            read_checkpoint(config.load_from)
         work_dir.claim(
             config.work_dir, resume=resume is not None, overwrite=overwrite, needed=[*strings(config), config_path]
         )

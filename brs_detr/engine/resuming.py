@@ -23,9 +23,10 @@ def find_checkpoint(folder: str | Path, resume: str) -> tuple[Path | None, list[
     resume: a file, LAST or AUTO: the newest whole one of the folder.
 
     Raises:
-        InputError: there are checkpoints, and none of them is whole.
+        InputError: the file cannot be read, or there are checkpoints in the folder and none of them is whole.
     """
     if resume not in (LAST, AUTO):
+        read_checkpoint(resume)
         return Path(resume), []
     remarks: list[str] = []
     for path in work_dir.checkpoints(folder):
