@@ -12,7 +12,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMEngineRunner
 
-from brs_detr.engine import console, resuming
+from brs_detr.engine import console, resuming, work_dir
 from brs_detr.engine.divergence import DivergenceHook, check_weights
 from brs_detr.engine.interim import InterimCheckpointHook, Saved, accumulates
 from brs_detr.engine.loops import continued_loop
@@ -112,8 +112,7 @@ class Runner(MMEngineRunner):
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         self.record = resuming.restore_record(self)
-        if isinstance(self._train_dataloader, dict):
-            self._train_dataloader = seeded_loader(self._train_dataloader, self.seed)
+        self._train_dataloader = seeded_loader(self._train_dataloader, self.seed)
         built = super().build_train_loop(continued_loop(loop))
         if not len(built.dataloader):
             raise InputError(
@@ -129,7 +128,7 @@ class Runner(MMEngineRunner):
         super().save_checkpoint(out_dir, filename, *args, **kwargs)
         meta = kwargs.get("meta")
         if meta and kwargs.get("save_optimizer", True):
-            self.saved = Saved(Path(out_dir, filename), meta["iter"], meta["epoch"], self.record.evaluated)
+            self._note_saved(Path(out_dir, filename), meta["iter"])
 
     def _init_model_weights(self) -> None:
         """No download of a backbone's weights that the checkpoint is about to replace."""
@@ -162,6 +161,9 @@ class Runner(MMEngineRunner):
         super().resume(filename, *args, **kwargs)
         resuming.compare_with_checkpoint(self, configured)
         if Path(filename).parent.resolve() == Path(self.work_dir).resolve():
-            self.saved = Saved(Path(filename), self.iter, self.epoch, self.record.evaluated)
-        else:
-            self.record.interim.clear()  # they are elsewhere
+            self._note_saved(Path(filename), self.iter)
+
+    def _note_saved(self, path: Path, iteration: int) -> None:
+        self.saved = Saved(path, iteration, self.record.evaluated)
+        if is_main_process():
+            work_dir.remove_outdated_interim(self.work_dir, path)

@@ -31,6 +31,7 @@ HOUSEKEEPING = (
     "`save_param_scheduler` is True but",  # the config has no schedule
     "`resume_param_scheduler` is True but",
     "Resumed iteration number is not divisible",  # no accumulated gradient is lost: loops.py, interim.py
+    "Advance dataloader",  # it begins there: loops.py
 )
 
 

@@ -5,20 +5,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from mmengine.dist import all_reduce, is_main_process
+from mmengine.dist import all_reduce, barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from brs_detr.engine.loops import evaluation_is_due
 from brs_detr.engine.preemption import SIGNALS, Preempted
+from brs_detr.engine.work_dir import INTERIM
 from brs_detr.files import write_text
-
-NAME = "iter_{}.pth"
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint of this run that can be continued, or the one that it continues.
+    """The last checkpoint of this run that can be continued, or the one that it continues.
 
     evaluated: the last evaluation that it knows of, see `Record`.
     at: seconds of the monotonic clock.
@@ -26,7 +25,6 @@ class Saved:
 
     path: Path
     iteration: int
-    epoch: int
     evaluated: int
     at: float = field(default_factory=time.monotonic)
 
@@ -49,10 +47,11 @@ def reached(runner: Runner) -> str:
 
 
 class InterimCheckpointHook(Hook):
-    """Saves ``iter_N.pth``, which stands until a later checkpoint is written, and ends a training that was signalled.
+    """Saves between the checkpoints of the config, and ends a training that was signalled.
 
     The processes agree after every iteration, by the largest of their values: a signal may reach one of them alone, and
-    clocks differ. It cannot be a note in torch's store, which they would read amid different iterations.
+    clocks differ. It is one message of two numbers, a hundredth of what an iteration takes; a note in torch's store
+    would be read by each of them amid another iteration.
 
     minutes: between two checkpoints of any kind; None for none but those of signals and evaluations.
     """
@@ -65,17 +64,14 @@ class InterimCheckpointHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self.started = time.monotonic()
-        self.remove_outdated(runner)
-        missing = runner.val_loop and evaluation_is_due(runner.train_loop) and runner.record.evaluated != runner.iter
         SIGNALS.safe = None
-        if missing:
+        if runner.val_loop and evaluation_is_due(runner.train_loop) and runner.record.evaluated != runner.iter:
             runner.logger.info(f"The evaluation after iteration {runner.iter} is missing: it is made up.")
             runner.val_loop.run()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        self.remove_outdated(runner)
         if accumulates(runner):
             return
         signum, due = largest(SIGNALS.received, self.is_due(runner))
@@ -83,9 +79,6 @@ class InterimCheckpointHook(Hook):
             self.ensure_saved(runner, runner.iter + 1)
         if signum:
             raise Preempted(signum, reached(runner))
-
-    def after_train_epoch(self, runner: Runner) -> None:
-        self.remove_outdated(runner)
 
     def before_val(self, runner: Runner) -> None:
         """An evaluation may take long: all is saved before, and a signal then need not wait for its end."""
@@ -98,8 +91,7 @@ class InterimCheckpointHook(Hook):
         if self.started is None:
             return
         if runner.saved.evaluated != runner.record.evaluated:
-            self.save(runner, runner.saved.path, runner.iter)
-        self.remove_outdated(runner)
+            save(runner, runner.saved.path, runner.iter)
         if signum := largest(SIGNALS.received)[0]:
             raise Preempted(signum, reached(runner))
 
@@ -113,24 +105,12 @@ class InterimCheckpointHook(Hook):
     def ensure_saved(self, runner: Runner, iteration: int) -> None:
         """Save unless it is done; all processes call it."""
         if runner.saved is None or runner.saved.iteration != iteration:
-            runner.record.interim.append(iteration)
-            self.save(runner, Path(runner.work_dir, NAME.format(iteration)), iteration)
-            self.remove_outdated(runner)
+            save(runner, Path(runner.work_dir, INTERIM), iteration)
 
-    def save(self, runner: Runner, path: Path, iteration: int) -> None:
-        meta = dict(epoch=runner.epoch, iter=iteration)
-        runner.save_checkpoint(str(path.parent), path.name, meta=meta, by_epoch=False)
-        if is_main_process():
-            write_text(Path(runner.work_dir, "last_checkpoint"), str(path))
 
-    def remove_outdated(self, runner: Runner) -> None:
-        """Remove checkpoints of this kind, which the record lists, once a later one is written."""
-        if not runner.record.interim or runner.saved is None:
-            return
-        regular = Path(runner.message_hub.runtime_info.get("last_ckpt", "")).name
-        kept = [step for step in runner.record.interim if runner.saved.path.name == NAME.format(step)]
-        for step in set(runner.record.interim) - set(kept):
-            path = Path(runner.work_dir, NAME.format(step))
-            if is_main_process() and path.name != regular:  # which the config's own checkpoints may be named
-                path.unlink(missing_ok=True)
-        runner.record.interim = [step for step in kept if NAME.format(step) != regular]
+def save(runner: Runner, path: Path, iteration: int) -> None:
+    """Write a checkpoint; no process goes on before, for a launcher ends all when the first of them leaves."""
+    runner.save_checkpoint(str(path.parent), path.name, meta=dict(epoch=runner.epoch, iter=iteration), by_epoch=False)
+    if is_main_process():
+        write_text(Path(runner.work_dir, "last_checkpoint"), str(path))
+    barrier()

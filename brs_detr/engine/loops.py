@@ -6,11 +6,12 @@ that were trained on before.
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, cast
 
 from mmdet.registry import LOOPS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import nn
+from torch.utils.data import DataLoader
 
 from brs_detr.engine.record import images_per_iteration
 from brs_detr.engine.seeding import SeededBatchSampler
@@ -23,19 +24,18 @@ class ContinuedEpochLoop(EpochBasedTrainLoop):
     Gradients are never accumulated over the end of an epoch: a checkpoint written there would lack them.
     """
 
-    first = 0  # batch of the epoch
+    done = 0  # batches of the epoch, before its first iteration here
 
     def run_epoch(self) -> None:
-        self.first = self.runner.record.images // images_per_iteration(self.dataloader)
-        if isinstance(self.dataloader.batch_sampler, SeededBatchSampler):
-            self.dataloader.batch_sampler.start_at(self.epoch, self.first)
+        self.done = self.runner.record.images // images_per_iteration(self.dataloader)
+        start_at(self.dataloader, self.epoch, self.done)
         if getattr(self.runner.optim_wrapper, "_accumulative_counts", 1) > 1:
             about_the_model = nn.Identity()  # mmengine has said it, and would again
-            self.runner.optim_wrapper.initialize_count_status(about_the_model, self.first, len(self.dataloader))
+            self.runner.optim_wrapper.initialize_count_status(about_the_model, self.done, len(self.dataloader))
         super().run_epoch()
 
     def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
-        super().run_iter(self.first + idx, data_batch)
+        super().run_iter(self.done + idx, data_batch)
 
 
 @LOOPS.register_module()
@@ -46,15 +46,17 @@ class ContinuedIterLoop(IterBasedTrainLoop):
 
     def __init__(self, runner: Runner, dataloader: Any, *args: Any, **kwargs: Any) -> None:
         loader = runner.build_dataloader(dataloader, seed=runner.seed)
-        if isinstance(loader.batch_sampler, SeededBatchSampler):
-            loader.batch_sampler.start_at(0, runner.record.images // images_per_iteration(loader))
+        start_at(loader, 0, runner.record.images // images_per_iteration(loader))
         super().__init__(runner, loader, *args, **kwargs)
 
     def run(self) -> nn.Module:
-        if isinstance(self.dataloader.batch_sampler, SeededBatchSampler):
-            # what mmengine takes and drops for the iterations before
-            self.dataloader_iterator = chain(repeat({}, self.iter), self.dataloader_iterator)
+        # mmengine takes and drops as many batches as there were iterations
+        self.dataloader_iterator = chain(repeat({}, self.iter), self.dataloader_iterator)
         return super().run()
+
+
+def start_at(loader: DataLoader, epoch: int, done: int) -> None:
+    cast(SeededBatchSampler, loader.batch_sampler).start_at(epoch, done)
 
 
 CONTINUED = {"EpochBasedTrainLoop": ContinuedEpochLoop, "IterBasedTrainLoop": ContinuedIterLoop}

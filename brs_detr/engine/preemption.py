@@ -19,8 +19,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn, ParamSpec
+from typing import ParamSpec
 
+import torch.distributed as dist
 from mmengine.dist import is_main_process
 
 from brs_detr.engine import distributed
@@ -31,6 +32,7 @@ EXIT_CODES = {signal.SIGTERM: 128 + signal.SIGTERM, signal.SIGINT: 128 + signal.
 COMMAND = "BRS_DETR_COMMAND"  # set by the shell scripts: what the user has typed
 BEGINNING = "before its first iteration"
 SAME = 0.2  # seconds within which launchers and terminals may send one and the same request twice
+FOLLOWS = 3.0  # seconds until a launcher that sees one process leave has signalled the others
 Arguments = ParamSpec("Arguments")
 
 
@@ -84,18 +86,27 @@ class Signals:
                 self.raised = Preempted(signum, self.safe)
                 raise self.raised
         elif time.monotonic() - self._at > SAME:
-            _die(signum)
+            self._end_at_once()
+
+    def _end_at_once(self) -> None:
+        """Without any tidying up, for a second signal: whole files are whole at every moment."""
+        for child in multiprocessing.active_children():
+            child.kill()
+        os.write(2, b"\nStopped at once; the last checkpoint is whole.\n")
+        os._exit(EXIT_CODES[signal.Signals(self.received)])
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a signal.
+
+        Raises:
+            Preempted: it came while there was nothing to be lost.
+        """
+        deadline = time.monotonic() + seconds
+        while not self.received and time.monotonic() < deadline:
+            time.sleep(0.05)
 
 
 SIGNALS = Signals()
-
-
-def _die(signum: int) -> None:
-    """End without any tidying up: whole files are whole at every moment."""
-    for child in multiprocessing.active_children():
-        child.kill()
-    os.write(2, b"\nStopped at once; the last checkpoint is whole.\n")
-    os._exit(EXIT_CODES[signal.Signals(signum)])
 
 
 def protect_worker(worker: int) -> None:
@@ -117,15 +128,6 @@ def _wait_for(parent: int) -> None:
     os._exit(0)
 
 
-def end_workers() -> None:
-    """End the data loaders' workers now; torch would wait for each of them for five seconds."""
-    workers = multiprocessing.active_children()
-    for worker in workers:
-        worker.terminate()
-    for worker in workers:
-        worker.join(5)
-
-
 def continuing_command() -> str:
     """The command that started this training, with ``--resume auto``."""
     words, value = [], False
@@ -142,25 +144,41 @@ def preemptible(train: Callable[Arguments, None]) -> Callable[Arguments, None]:
 
     @functools.wraps(train)
     def program(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
-        with SIGNALS.handled():
-            try:
-                train(*args, **kwargs)
-            except Preempted as stop:
-                _leave(stop)
-            except Exception as error:
-                if SIGNALS.raised:
-                    _leave(SIGNALS.raised)
-                if SIGNALS.received and isinstance(error, RuntimeError):  # of communication with those that have left
-                    _leave(Preempted(SIGNALS.received, f"amid an iteration, as other processes left ({error})"))
-                raise
+        try:
+            with SIGNALS.handled():
+                _explained(train, *args, **kwargs)
+        except Preempted as stop:
+            _leave(stop)
+            raise
 
     return program
 
 
-def _leave(stop: Preempted) -> NoReturn:
+def _explained(train: Callable[Arguments, None], *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+    """Raises Preempted in place of an error that a signal has caused, in this process or in another."""
+    try:
+        train(*args, **kwargs)
+    except Exception as error:
+        lost = isinstance(error, RuntimeError) and dist.is_initialized()  # perhaps contact to one that was signalled
+        if lost:
+            SIGNALS.wait(FOLLOWS)
+        if SIGNALS.raised:
+            raise SIGNALS.raised from None
+        if SIGNALS.received and lost:
+            raise Preempted(SIGNALS.received, f"amid an iteration, as other processes left ({error})") from None
+        raise
+
+
+def _leave(stop: Preempted) -> None:
+    """Say how to continue, and end the data loaders' workers, for which torch would wait for five seconds each."""
+    for signum in EXIT_CODES:  # a launcher that sees one process leave signals the others; their exit codes shall stay
+        signal.signal(signum, signal.SIG_IGN)
     if is_main_process():
         line = f"Stopped by {stop.signum.name} {stop.done}. Continue with: {continuing_command()}"
         print(printable(line), file=sys.stderr, flush=True)
-    end_workers()
+    workers = multiprocessing.active_children()
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join(5)
     distributed.stop()
-    raise stop

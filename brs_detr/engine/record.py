@@ -45,14 +45,12 @@ class Record:
         images: of the current epoch that are done, by all processes.
         global_batch: images of a step of the optimiser; 0 where not known.
         evaluated: the iteration after which the last evaluation ended.
-        interim: iterations of checkpoints that stand until a later one is written.
         earlier: seconds, iterations and memory of the runs before this one.
     """
 
     images: int = 0
     global_batch: int = 0
     evaluated: int = -1
-    interim: list[int] = field(default_factory=list)
     earlier: list[Segment] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
@@ -63,7 +61,7 @@ class Record:
             noted = meta[KEY]
             numbers = {name: int(noted[name]) for name in ("images", "global_batch", "evaluated")}
             earlier = [{str(name): float(value) for name, value in segment.items()} for segment in noted["segments"]]
-            return cls(**numbers, interim=[int(step) for step in noted["interim"]], earlier=earlier)
+            return cls(**numbers, earlier=earlier)
         except (KeyError, TypeError, ValueError, AttributeError):
             return cls()
 
@@ -77,7 +75,7 @@ class Record:
     def meta(self, iteration: int) -> dict[str, Any]:
         """What `of` reads."""
         numbers = dict(images=self.images, global_batch=self.global_batch, evaluated=self.evaluated)
-        return {**numbers, "interim": list(self.interim), "segments": self.segments(iteration)}
+        return {**numbers, "segments": self.segments(iteration)}
 
     def summary(self, iteration: int) -> dict[str, Any]:
         """Seconds of all runs together, the largest memory of any, and the runs."""

@@ -21,15 +21,20 @@ from torch.utils.data import BatchSampler, Dataset, Sampler
 
 from brs_detr.engine.preemption import protect_worker
 
-EPOCH, ITERATION, EVALUATION = range(3)  # what the numbers of a seed count: equal ones must not meet
+IMAGE, EPOCH, ITERATION, EVALUATION = range(4)  # what the numbers that follow count
 
 
-def seed_everything(*key: int) -> None:
-    """Seed Python, numpy and torch from a key of non-negative integers; one number more or less gives unlike seeds."""
+def seed_host(*key: int) -> int:
+    """Seed Python's, numpy's and torch's generators of this process; return torch's seed.
+
+    key: non-negative integers. Other devices are left aside: a data loader's worker uses none.
+    """
     state = np.random.SeedSequence(key).generate_state(4)
     random.seed(state.tobytes())
     np.random.seed(state)
-    torch.manual_seed(int.from_bytes(state[:2].tobytes(), "little"))
+    seed = int.from_bytes(state[:2].tobytes(), "little")
+    torch.default_generator.manual_seed(seed)
+    return seed
 
 
 class SeededIndex(int):
@@ -60,7 +65,7 @@ class SeededDataset(Dataset):
 
     def __getitem__(self, index: int) -> Any:
         if isinstance(index, SeededIndex):
-            seed_everything(*index.key)
+            seed_host(*index.key)
         return self.dataset[int(index)]
 
     def __len__(self) -> int:
@@ -77,9 +82,9 @@ class SeededDataset(Dataset):
 
 @DATA_SAMPLERS.register_module()
 class SeededBatchSampler(Sampler):
-    """The batches of another batch sampler, their indices seeded, from any batch of an epoch on.
+    """The batches of another batch sampler, their indices seeded, from any batch on; images before are not loaded.
 
-    Batches before that are left out without a look at their images.
+    Each iteration over it gives the next epoch.
 
     Args:
         batches: the config of that batch sampler.
@@ -89,21 +94,31 @@ class SeededBatchSampler(Sampler):
     def __init__(self, sampler: Sampler, batch_size: int, batches: dict[str, Any], seed: int) -> None:
         self.sampler, self.batch_size, self.seed = sampler, batch_size, seed
         self.batches = DATA_SAMPLERS.build(batches, default_args=dict(sampler=sampler, batch_size=batch_size))
-        self.epoch, self.first = 0, 0
+        self.start_at(0, 0)
 
-    def start_at(self, epoch: int, first: int) -> None:
-        """What the next iteration over the batches gives: those of an epoch from the `first` on."""
-        self.epoch, self.first = epoch, first
+    def start_at(self, epoch: int, done: int) -> None:
+        """Let the next iteration begin in an epoch, after batches of which none, some or more than all belong to it."""
+        self.epoch, self.done = epoch, done
 
     def __iter__(self) -> Iterator[list[SeededIndex]]:
-        return islice(self._seeded(self.epoch), self.first, None)
+        batches = self._next_epoch()
+        while skipped := sum(1 for _ in islice(batches, self.done)):
+            self.done -= skipped
+            batches = self._next_epoch() if self.done else batches
+        yield from batches
+
+    def _next_epoch(self) -> Iterator[list[SeededIndex]]:
+        self.epoch += 1
+        return self._seeded(self.epoch - 1)
 
     def _seeded(self, epoch: int) -> Iterator[list[SeededIndex]]:
+        if hasattr(self.sampler, "set_epoch"):
+            self.sampler.set_epoch(epoch)
         before: Counter[int] = Counter()  # some samplers give an image several times in an epoch
         for batch in self.batches:
             seeded = []
             for index in batch:
-                seeded.append(SeededIndex(index, (self.seed, epoch, index, before[index])))
+                seeded.append(SeededIndex(index, (self.seed, IMAGE, epoch, index, before[index])))
                 before[index] += 1
             yield seeded
 
@@ -130,10 +145,14 @@ class SeedingHook(Hook):
     priority = "VERY_HIGH"
 
     def before_train_epoch(self, runner: Runner) -> None:
-        seed_everything(runner.seed, EPOCH, runner.epoch, get_rank())
+        _seed_process(runner, EPOCH, runner.epoch)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        seed_everything(runner.seed, ITERATION, runner.iter, get_rank())
+        _seed_process(runner, ITERATION, runner.iter)
 
     def before_val(self, runner: Runner) -> None:
-        seed_everything(runner.seed, EVALUATION, runner.iter, get_rank())
+        _seed_process(runner, EVALUATION, runner.iter)
+
+
+def _seed_process(runner: Runner, *key: int) -> None:
+    torch.manual_seed(seed_host(runner.seed, *key, get_rank()))  # on all devices

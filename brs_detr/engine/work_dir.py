@@ -9,8 +9,9 @@ from pathlib import Path
 from brs_detr.errors import InputError
 from brs_detr.files import check_destination
 
+INTERIM = "interim.pth"  # stands until a later checkpoint is written
 WRITTEN_BY_TRAINING = re.compile(
-    r"last_checkpoint|(epoch|iter|best)_.*\.pth|curves\.png|training\.json|metrics\.json|\d{8}_\d{6}"
+    r"last_checkpoint|interim\.pth|(epoch|iter|best)_.*\.pth|curves\.png|training\.json|metrics\.json|\d{8}_\d{6}"
 )
 
 
@@ -61,5 +62,14 @@ def checkpoints(folder: str | Path) -> list[Path]:
 
     mmengine's note ``last_checkpoint`` is written after the checkpoint, and a kill may come between.
     """
-    saved = [*Path(folder).glob("epoch_*.pth"), *Path(folder).glob("iter_*.pth")]
+    saved = [path for pattern in (INTERIM, "epoch_*.pth", "iter_*.pth") for path in Path(folder).glob(pattern)]
     return sorted(saved, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def remove_outdated_interim(folder: str | Path, later: Path) -> None:
+    """Remove the interim checkpoint if it was written before another one, which takes its place."""
+    interim = Path(folder, INTERIM)
+    if not (interim.is_file() and later.is_file()) or interim.samefile(later):
+        return
+    if interim.stat().st_mtime_ns <= later.stat().st_mtime_ns:
+        interim.unlink()
