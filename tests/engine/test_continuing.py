@@ -1,37 +1,26 @@
 """Killed at any moment and continued, a training ends as the one that was not killed, bit by bit."""
 
-import multiprocessing
 import os
 import random
 import signal
-import sys
-from collections.abc import Callable
-from multiprocessing.context import ForkServerContext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
-from mmengine.config import Config
+from mmengine.dataset import DefaultSampler
+from mmengine.runner import Runner
+from torch.utils.data import BatchSampler
 
-from brs_detr.data.digits import Parameters, build
-from brs_detr.engine import launch
-from brs_detr.engine.curves import read_scalars
-from brs_detr.engine.loops import ContinuedEpochLoop
-from brs_detr.engine.resuming import AUTO
-from brs_detr.engine.work_dir import checkpoints
-from brs_detr.weights import read_checkpoint
-from tests.engine.toy import write_toy_config
+from brs_detr.engine.seeding import SeededBatchSampler, SeedingHook
+from tests.engine.toy import write_iterations_config
+from tests.engine.toy_training import run, state
 
-SECONDS = "time", "data_time", "loss_time"  # of a log line; they differ
-
-# None of them may change the result.
+# Of the training by epochs, none of which may change the result.
 WAYS = {
     "epochs": {},
-    "iterations": {"checkpoint_minutes": 0},
+    "minutes": {"checkpoint_minutes": 0},
     "workers": {"checkpoint_minutes": 0, "options": {"train_dataloader.num_workers": 2}},
-    "interval": {"options": {"default_hooks.checkpoint.by_epoch": False, "default_hooks.checkpoint.interval": 2}},
 }
 
 
@@ -51,94 +40,56 @@ def die_while_writing(nth: int, share: float) -> None:
 
 
 def die_after(seconds: float) -> None:
-    """Let this process die so long after its first epoch has begun."""
-    run_epoch = ContinuedEpochLoop.run_epoch
+    """Let this process die so long after its training has begun."""
 
-    def with_timer(loop: ContinuedEpochLoop) -> None:
-        ContinuedEpochLoop.run_epoch = run_epoch
+    def before_train(hook: SeedingHook, runner: Runner) -> None:
         signal.setitimer(signal.ITIMER_REAL, seconds)  # whose signal nothing handles
-        run_epoch(loop)
 
-    ContinuedEpochLoop.run_epoch = with_timer
-
-
-def train(config: Path, work: Path, arguments: dict[str, Any], death: Callable[..., None] | None, *when: float) -> None:
-    """Runs in a process of its own."""
-    torch.set_num_threads(1)
-    sys.stdout = sys.stderr = work.with_suffix(".log").open("a")
-    Config.pretty_text = property(lambda config: "")  # formatting it takes longer than the training
-    if death:
-        death(*when)
-    launch.train(str(config), folder=str(work), resume=AUTO, **arguments)
+    SeedingHook.before_train = before_train
 
 
-@pytest.fixture(scope="module")
-def context() -> ForkServerContext:
-    """Processes that start with everything imported."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.conftest", "tests.engine.test_continuing"])
-    return context
+def kill_and_continue(config: Path, work: Path, seed: str, **arguments: Any) -> dict[str, Any]:
+    """What a training has reached that was killed five times."""
+    chance, log = random.Random(seed), work.with_suffix(".log")
+    for death in range(5):
+        spoil = partial(die_after, chance.uniform(0.001, 0.2))
+        if death % 2:
+            spoil = partial(die_while_writing, chance.randint(1, 4), chance.random())
+        assert run(config, work, spoil, **arguments) in (-signal.SIGKILL, -signal.SIGALRM), log.read_text()
+    assert run(config, work, **arguments) == 0, log.read_text()
+    assert not list(work.glob(".*"))
+    assert len(list(work.glob("[ei]*.pth"))) == 1
+    return state(work)
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("toy")
-    build(folder / "digits", Parameters(train=10, val=2, test=2, size=64))
-    return write_toy_config(folder, folder / "digits")
-
-
-def logged(work: Path) -> dict[int, dict[str, float]]:
-    """What was logged of each iteration, without times."""
-    training, _ = read_scalars(work)
-    return {step: {name: row[name] for name in row if name not in SECONDS} for step, row in training.items()}
-
-
-def plain(content: Any) -> Any:
-    """Tensors as lists, so that all may be compared by ``==``."""
-    if isinstance(content, dict):
-        return {key: plain(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [plain(value) for value in content]
-    return content.tolist() if isinstance(content, torch.Tensor | np.ndarray) else content
-
-
-def state(work: Path) -> dict[str, Any]:
-    """All that a training has reached."""
-    content = read_checkpoint(checkpoints(work)[0])
-    history = content["message_hub"]["log_scalars"]
-    losses = {name: history[name]._log_history for name in history if "time" not in name}
-    kept = ("state_dict", "ema_state_dict", "optimizer", "param_schedulers")
-    best = content["message_hub"]["runtime_info"]["best_score"]
-    return plain({name: content[name] for name in kept} | {"losses": losses, "best": best, "log": logged(work)})
-
-
-def run(context: ForkServerContext, *arguments: object) -> int:
-    """Train in another process; its exit code."""
-    process = context.Process(target=train, args=arguments)
-    process.start()
-    process.join(60)
-    return process.exitcode
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(context: ForkServerContext, config: Path) -> dict[str, Any]:
-    work = config.parent / "uninterrupted"
-    assert run(context, config, work, {}, None) == 0
+def uninterrupted(toy_config: Path) -> dict[str, Any]:
+    work = toy_config.parent / "uninterrupted"
+    assert run(toy_config, work) == 0
     return state(work)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_killed_five_times(
-    context: ForkServerContext, config: Path, uninterrupted: dict[str, Any], tmp_path: Path, way: str
-) -> None:
-    work, chance = tmp_path / "work", random.Random(way)
-    for death in range(5):
-        if death % 2:
-            ended = run(context, config, work, WAYS[way], die_after, chance.uniform(0.001, 0.2))
-        else:
-            ended = run(context, config, work, WAYS[way], die_while_writing, chance.randint(1, 4), chance.random())
-        assert ended in (-signal.SIGKILL, -signal.SIGALRM), work.with_suffix(".log").read_text()
-    assert run(context, config, work, WAYS[way], None) == 0, work.with_suffix(".log").read_text()
-    assert state(work) == uninterrupted
-    assert not list(work.glob(".*"))
-    assert len(list(work.glob("[ei]*.pth"))) == 1
+def test_killed_five_times(toy_config: Path, uninterrupted: dict[str, Any], tmp_path: Path, way: str) -> None:
+    assert kill_and_continue(toy_config, tmp_path / "work", way, **WAYS[way]) == uninterrupted
+
+
+def test_killed_five_times_by_iterations(toy_config: Path, tmp_path: Path) -> None:
+    config = write_iterations_config(toy_config)
+    assert run(config, tmp_path / "uninterrupted") == 0
+    assert kill_and_continue(config, tmp_path / "work", "iterations") == state(tmp_path / "uninterrupted")
+
+
+def test_batches_are_left_out_over_several_epochs() -> None:
+    def batches(epoch: int, done: int, epochs: int) -> list[list[tuple[int, ...]]]:
+        sampler = DefaultSampler(range(6), seed=1)
+        seeded = SeededBatchSampler(sampler, 2, dict(type=BatchSampler, drop_last=False), seed=5)
+        seeded.start_at(epoch, done)
+        return [[index.key for index in batch] for _ in range(epochs) for batch in seeded]
+
+    every = batches(0, 0, 4)
+    assert sorted(key[3] for batch in every[:3] for key in batch) == list(range(6))
+    assert len({key for batch in every for key in batch}) == 24
+    for done in range(9):
+        assert batches(0, done, 5)[: 12 - done] == every[done:]
+    assert batches(2, 1, 1) == every[7:9]

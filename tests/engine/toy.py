@@ -1,6 +1,5 @@
 """A detector of a few hundred weights with all that makes a training depend on its past, to be trained in seconds."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +23,16 @@ PIPELINE = [
 
 @MODELS.register_module()
 class ToyDetector(BaseModel):
-    """One box an image; normalisation has running means, dropout draws random numbers.
+    """One box an image; normalisation has running means, dropout draws random numbers."""
 
-    loss_seconds, predict_seconds: how long a batch takes at least.
-    """
-
-    def __init__(self, data_preprocessor: dict, loss_seconds: float = 0, predict_seconds: float = 0) -> None:
+    def __init__(self, data_preprocessor: dict) -> None:
         super().__init__(data_preprocessor)
-        self.seconds = {"loss": loss_seconds, "predict": predict_seconds}
         self.layers = nn.Sequential(
             nn.Conv2d(3, 8, 3, stride=4), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten()
         )
         self.dropout, self.box_head = nn.Dropout(0.3), nn.Linear(128, 4)
 
     def forward(self, inputs: Tensor, data_samples: list, mode: str = "tensor") -> Any:
-        time.sleep(self.seconds[mode])
         boxes = 64 * self.box_head(self.dropout(self.layers(inputs))).sigmoid()
         if mode == "loss":
             truth = torch.stack([sample.gt_instances.bboxes.sum(0) for sample in data_samples])
@@ -49,7 +43,7 @@ class ToyDetector(BaseModel):
         return data_samples
 
 
-def write_toy_config(folder: Path, data: Path, **changes: Any) -> Path:
+def write_toy_config(folder: Path, data: Path) -> Path:
     """The toy on this data for six epochs, as one file without bases, which is read quickly."""
     config = Config.fromfile(write_config(folder, data))
     config.model = dict(type="ToyDetector", data_preprocessor=config.model.data_preprocessor)
@@ -63,7 +57,19 @@ def write_toy_config(folder: Path, data: Path, **changes: Any) -> Path:
         dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=4),
         dict(type="MultiStepLR", by_epoch=True, milestones=[3]),
     ]
-    config.merge_from_dict(changes)
     path = folder / "toy.py"
     config.dump(path)
+    return path
+
+
+def write_iterations_config(config: Path) -> Path:
+    """The toy by iterations, as many, with an evaluation after every sixth."""
+    changed = Config.fromfile(config)
+    changed.train_cfg = dict(type="IterBasedTrainLoop", max_iters=30, val_interval=6)
+    changed.train_dataloader.sampler = dict(type="InfiniteSampler")
+    changed.default_hooks.checkpoint.update(by_epoch=False, interval=4)
+    changed.log_processor = dict(by_epoch=False)
+    changed.param_scheduler = changed.param_scheduler[:1]
+    path = config.with_name("toy_iterations.py")
+    changed.dump(path)
     return path
