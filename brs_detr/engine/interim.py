@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from mmengine.dist import all_reduce, barrier, is_main_process
+from mmengine.dist import all_reduce, barrier, broadcast, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -85,6 +85,12 @@ class InterimCheckpointHook(Hook):
         if self.started is not None:
             self.ensure_saved(runner, runner.iter)
             SIGNALS.safe = reached(runner)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """All processes evaluate by the running means of the first, which checkpoints hold."""
+        if self.started is not None:
+            for buffer in runner.model.buffers():
+                broadcast(buffer)
 
     def after_val(self, runner: Runner) -> None:
         """The checkpoint learns of the evaluation, so that it is not made up."""

@@ -60,7 +60,7 @@ class Record:
         try:
             noted = meta[KEY]
             numbers = {name: int(noted[name]) for name in ("images", "global_batch", "evaluated")}
-            earlier = [{str(name): float(value) for name, value in segment.items()} for segment in noted["segments"]]
+            earlier = [{str(name): _number(value) for name, value in segment.items()} for segment in noted["segments"]]
             return cls(**numbers, earlier=earlier)
         except (KeyError, TypeError, ValueError, AttributeError):
             return cls()
@@ -82,6 +82,10 @@ class Record:
         segments = self.segments(iteration)
         memory = {name: max(segment.get(name, 0) for segment in segments) for name in peak_memory()}
         return {"seconds": round(sum(s["seconds"] for s in segments), 1), **memory, "segments": segments}
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, int) else float(value)
 
 
 class RecordHook(Hook):

@@ -1,5 +1,6 @@
 """The toy is trained in processes that begin with everything imported, so that many of them may be killed."""
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -35,9 +36,11 @@ CONTEXT = forkserver()
 def train(config: Path, work: Path, arguments: dict[str, Any], spoil: Spoil | None, variables: dict[str, str]) -> None:
     """Runs in a process of its own, whose group holds its data loaders' workers as well."""
     os.setpgid(0, 0)
+    gc.freeze()  # mmengine collects garbage for each data set, and so much is imported
     os.environ |= variables
     torch.set_num_threads(1)
     sys.stdout = sys.stderr = work.with_suffix(".log").open("a")
+    os.dup2(sys.stderr.fileno(), 2)
     Config.pretty_text = property(lambda config: "")  # formatting it takes longer than the training
     if spoil:
         spoil()
