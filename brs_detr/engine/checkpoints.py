@@ -11,11 +11,13 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMEngineRunner
+from torch.utils.data import DataLoader
 
 from brs_detr.engine import console, resuming, work_dir
 from brs_detr.engine.divergence import DivergenceHook, check_weights
 from brs_detr.engine.interim import InterimCheckpointHook, Saved, accumulates
 from brs_detr.engine.loops import continued_loop
+from brs_detr.engine.preemption import protect_worker
 from brs_detr.engine.record import Record, RecordHook
 from brs_detr.engine.seeding import SeedingHook, seeded_loader
 from brs_detr.errors import InputError, printable
@@ -109,6 +111,14 @@ class Runner(MMEngineRunner):
         for hook in (DivergenceHook(), RecordHook(), SeedingHook()):
             self.register_hook(hook)
         self.register_hook(InterimCheckpointHook(self.cfg.get("checkpoint_minutes")))
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | dict, *args: Any, **kwargs: Any) -> DataLoader:
+        """A data loader whose workers are protected from signals."""
+        if isinstance(dataloader, dict):
+            dataloader = {"worker_init_fn": dict(type=protect_worker), **dataloader}
+            dataloader.pop("disable_subprocess_warning", None)  # goes with mmengine's own worker_init_fn
+        return MMEngineRunner.build_dataloader(dataloader, *args, **kwargs)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         self.record = resuming.restore_record(self)

@@ -50,8 +50,8 @@ class InterimCheckpointHook(Hook):
     """Saves between the checkpoints of the config, and ends a training that was signalled.
 
     The processes agree after every iteration, by the largest of their values: a signal may reach one of them alone, and
-    clocks differ. It is one message of two numbers, a hundredth of what an iteration takes; a note in torch's store
-    would be read by each of them amid another iteration.
+    clocks differ. It is one message of two numbers after the many of the gradients, when the host has waited for the
+    losses already; a note in torch's store would be read by some of them one iteration later than by others.
 
     minutes: between two checkpoints of any kind; None for none but those of signals and evaluations.
     """

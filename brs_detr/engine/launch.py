@@ -31,7 +31,7 @@ def train(
     options: dict[str, Any] | None = None,
     launcher: str = "none",
 ) -> None:
-    """Train a config.
+    """Train a config; a signal ends the process, see `preemption`.
 
     Args:
         folder: the work directory; the config's, or ``work_dirs/NAME`` otherwise.
@@ -45,7 +45,6 @@ def train(
 
     Raises:
         InputError: anything given cannot be used; nothing has been written then.
-        Preempted: a signal came; what was reached is saved.
     """
     console.silence_third_parties()
     distributed.start(launcher)

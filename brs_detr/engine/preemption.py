@@ -9,6 +9,7 @@ A second signal ends the process at once.
 """
 
 import functools
+import logging
 import multiprocessing
 import os
 import shlex
@@ -17,33 +18,32 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import ParamSpec
+from typing import NoReturn, ParamSpec
 
 import torch.distributed as dist
 from mmengine.dist import is_main_process
 
-from brs_detr.engine import distributed
 from brs_detr.errors import printable
 
 REQUEUE = 75  # EX_TEMPFAIL of sysexits.h: try again later
 EXIT_CODES = {signal.SIGTERM: 128 + signal.SIGTERM, signal.SIGINT: 128 + signal.SIGINT, signal.SIGUSR1: REQUEUE}
 COMMAND = "BRS_DETR_COMMAND"  # set by the shell scripts: what the user has typed
 BEGINNING = "before its first iteration"
-SAME = 0.2  # seconds within which launchers and terminals may send one and the same request twice
+SAME = 2.0  # seconds within which one request may come twice: from a launcher that was sent it, too
 FOLLOWS = 3.0  # seconds until a launcher that sees one process leave has signalled the others
 Arguments = ParamSpec("Arguments")
 
 
-class Preempted(SystemExit):
+class Preempted(BaseException):
     """A signal ends the training.
 
     done: what was reached and saved.
     """
 
     def __init__(self, signum: int, done: str) -> None:
-        super().__init__(EXIT_CODES[signal.Signals(signum)])
+        super().__init__(done)
         self.signum, self.done = signal.Signals(signum), done
 
 
@@ -140,16 +140,15 @@ def continuing_command() -> str:
 
 
 def preemptible(train: Callable[Arguments, None]) -> Callable[Arguments, None]:
-    """Decorate a training: a signal ends it with one line, its workers gone, and the signal's exit code."""
+    """Decorate a training: a signal ends the process with one line, its workers gone, and the signal's exit code."""
 
     @functools.wraps(train)
     def program(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
-        try:
-            with SIGNALS.handled():
+        with SIGNALS.handled():
+            try:
                 _explained(train, *args, **kwargs)
-        except Preempted as stop:
-            _leave(stop)
-            raise
+            except Preempted as stop:
+                _leave(stop)
 
     return program
 
@@ -169,16 +168,19 @@ def _explained(train: Callable[Arguments, None], *args: Arguments.args, **kwargs
         raise
 
 
-def _leave(stop: Preempted) -> None:
-    """Say how to continue, and end the data loaders' workers, for which torch would wait for five seconds each."""
+def _leave(stop: Preempted) -> NoReturn:
+    """End the process here: at Python's own exit torch waits for workers, and threads of gloo and NCCL may abort it."""
     for signum in EXIT_CODES:  # a launcher that sees one process leave signals the others; their exit codes shall stay
         signal.signal(signum, signal.SIG_IGN)
-    if is_main_process():
-        line = f"Stopped by {stop.signum.name} {stop.done}. Continue with: {continuing_command()}"
-        print(printable(line), file=sys.stderr, flush=True)
-    workers = multiprocessing.active_children()
-    for worker in workers:
-        worker.terminate()
-    for worker in workers:
-        worker.join(5)
-    distributed.stop()
+    with suppress(OSError):  # the terminal may be closed
+        if is_main_process():
+            line = f"Stopped by {stop.signum.name} {stop.done}. Continue with: {continuing_command()}"
+            print(printable(line), file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    logging.shutdown()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler takes a worker's end for an error
+    for worker in multiprocessing.active_children():
+        worker.kill()
+        worker.join(1)
+    os._exit(EXIT_CODES[stop.signum])

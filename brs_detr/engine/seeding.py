@@ -19,8 +19,6 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import BatchSampler, Dataset, Sampler
 
-from brs_detr.engine.preemption import protect_worker
-
 IMAGE, EPOCH, ITERATION, EVALUATION = range(4)  # what the numbers that follow count
 
 
@@ -127,15 +125,13 @@ class SeededBatchSampler(Sampler):
 
 
 def seeded_loader(loader: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """The config of a data loader with its data set and batches seeded, and its workers protected from signals."""
+    """The config of a data loader with its data set and batches seeded."""
     settings = dict(loader)
-    settings.pop("disable_subprocess_warning", None)  # of the function that protect_worker takes the place of
     batches = settings.pop("batch_sampler", None)
     if batches is None:
         batches = dict(type=BatchSampler, drop_last=settings.pop("drop_last", False))
     settings["batch_sampler"] = dict(type=SeededBatchSampler.__name__, batches=batches, seed=seed)
     settings["dataset"] = dict(type=SeededDataset.__name__, dataset=settings["dataset"])
-    settings.setdefault("worker_init_fn", dict(type=protect_worker))
     return settings
 
 

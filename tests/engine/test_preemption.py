@@ -37,6 +37,7 @@ def signal_all(signum: int) -> None:
 
 
 def signal_twice() -> None:
+    preemption.SAME = 0.1
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(2 * preemption.SAME)
     os.kill(os.getpid(), signal.SIGINT)
@@ -46,12 +47,15 @@ def signal_twice() -> None:
 def test_signals(toy_config: Path, tmp_path: Path) -> None:
     """One after the other: amid accumulated gradients, at an epoch's end, in an evaluation, and twice."""
     work, log = tmp_path / "work", tmp_path / "work.log"
-    options = {"train_dataloader.num_workers": 2}
+    options = {"train_dataloader.num_workers": 2} | {
+        f"val_dataloader.{name}": value for name, value in (("num_workers", 1), ("persistent_workers", True))
+    }
     assert run(toy_config, tmp_path / "uninterrupted") == 0
     stops = [
         (signal.SIGTERM, 3, "loss", 143, 4),  # after the next step of the optimiser
         (signal.SIGINT, 1, "loss", 130, 5),
         (signal.SIGUSR1, 2, "predict", 75, 10),
+        (signal.SIGTERM, 1, "loss", 143, 12),  # after the evaluation, which is made up
     ]
     for signum, nth, mode, code, iteration in stops:
         process = start(
@@ -71,7 +75,7 @@ def test_signals(toy_config: Path, tmp_path: Path) -> None:
     assert run(toy_config, work) == 0
     assert state(work) == state(tmp_path / "uninterrupted")
     taken = json.loads((work / "training.json").read_text())
-    assert [segment["to_iteration"] for segment in taken["segments"]] == [4, 5, 10, 10, 30]  # made up
+    assert [segment["to_iteration"] for segment in taken["segments"]] == [4, 5, 10, 12, 30]
     assert taken["seconds"] == pytest.approx(sum(segment["seconds"] for segment in taken["segments"]), abs=0.01)
 
 
