@@ -9,6 +9,8 @@ import torch
 
 from brs_detr.engine.resuming import AUTO, LAST, check_options, find_checkpoint, sweep
 from brs_detr.errors import CheckpointError, InputError
+from brs_detr.weights import read_checkpoint
+from tests.engine.toy_training import run
 
 
 def save(folder: Path, *names: str) -> list[Path]:
@@ -61,3 +63,27 @@ def test_only_our_own_unfinished_files_are_swept(tmp_path: Path) -> None:
     sweep(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, ".epoch_4.pth-0123abcd"])
     sweep(tmp_path / "missing")
+
+
+def test_another_global_batch(toy_config: Path, tmp_path: Path) -> None:
+    """It is said, and the learning rate that is offered applies to what is continued."""
+    work, log = tmp_path / "work", tmp_path / "work.log"
+
+    def train(epochs: int, **options: float) -> str:
+        before = len(log.read_text()) if log.exists() else 0
+        assert run(toy_config, work, epochs=epochs, seed=epochs, options=options) == 0, log.read_text()
+        return log.read_text()[before:]
+
+    train(1)
+    five = {"train_dataloader.batch_size": 5}
+    said = train(2, **five)
+    assert "The checkpoint's seed 1 goes on, the given one 2 is left aside." in said
+    assert "trained with 4 images a step, and this training goes on with 10." in said
+    (offer,) = re.findall(r"--cfg-options (\S+)=(\S+)", said)
+    assert offer == ("optim_wrapper.optimizer.lr", "0.025")
+    assert "The learning rate is 2.5 times the checkpoint's" in train(3, **five, **{offer[0]: float(offer[1])})
+    content = read_checkpoint(work / "epoch_3.pth")
+    assert content["meta"]["seed"] == 1
+    assert content["optimizer"]["param_groups"][0]["initial_lr"] == pytest.approx(0.025)
+    assert content["param_schedulers"][0]["base_values"] == [pytest.approx(0.025)]
+    assert "images a step" not in train(4, **five, **{offer[0]: float(offer[1])})
