@@ -67,7 +67,7 @@ class Record:
 
     def segments(self, iteration: int) -> list[Segment]:
         """What each run has taken, this one last and until this iteration."""
-        first = self.earlier[-1]["to_iteration"] if self.earlier else 0
+        first = self.earlier[-1].get("to_iteration", 0) if self.earlier else 0
         seconds = round(time.monotonic() - self.started, 1)
         this = {"from_iteration": first, "to_iteration": iteration, "seconds": seconds, **peak_memory()}
         return [*self.earlier, this]
@@ -81,7 +81,8 @@ class Record:
         """Seconds of all runs together, the largest memory of any, and the runs."""
         segments = self.segments(iteration)
         memory = {name: max(segment.get(name, 0) for segment in segments) for name in peak_memory()}
-        return {"seconds": round(sum(s["seconds"] for s in segments), 1), **memory, "segments": segments}
+        seconds = round(sum(segment.get("seconds", 0) for segment in segments), 1)
+        return {"seconds": seconds, **memory, "segments": segments}
 
 
 def _number(value: Any) -> float:
