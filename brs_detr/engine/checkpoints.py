@@ -11,11 +11,13 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMEngineRunner
+from torch import nn
 
 from brs_detr.engine import console
 from brs_detr.engine.divergence import DivergenceHook, check_weights
 from brs_detr.errors import InputError, printable
 from brs_detr.files import write_bytes, write_text
+from brs_detr.heads.together import rank_together
 from brs_detr.weights import load_content, read_checkpoint, skip_pretrained
 
 
@@ -93,6 +95,10 @@ class Runner(MMEngineRunner):
     def register_hooks(self, *args: Any, **kwargs: Any) -> None:
         super().register_hooks(*args, **kwargs)
         self.register_hook(DivergenceHook())
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        rank_together(model)
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         built = super().build_train_loop(loop)

@@ -118,6 +118,8 @@ def ranked(loss: RankingLoss, problems: Sequence[tuple[Tensor, ...]], names: Seq
     """What `loss` returns for each problem, or a `Later` of it. names: of the problems, for error messages."""
     if loss.group is not None and (together := _collecting.get()):
         return together.rank(loss, problems, names)
+    if len(problems) == 1:
+        return [loss(*problems[0], name=names[0])]
     return loss(problems, name=names)
 
 

@@ -46,18 +46,17 @@ def solve(calls: Sequence[Call], group: ProcessGroup | None = None) -> list[Any]
 
     Raises ValueError or TypeError, see `rank_sort_loss`.
     """
-    prepared, first = [], 0
+    prepared: list[PreparedCall] = []
     for call in calls:
-        prepared.append(PreparedCall(call, first, group))
-        first += prepared[-1].number
-    parts = [part for call in prepared for part in call.parts]
+        prepared.append(PreparedCall(call, sum(other.number for other in prepared), group))
+    parts = [part for each in prepared for part in each.parts]
     scans, places = [part.scan for part in parts], [part.places for part in parts]
     for part, positives in zip(parts, find_positives(scans, places, group), strict=True):
         part.count(positives)
     sum_over_processes([(part.false_positives, part.positives.totals) for part in parts], places, group)
     results = []
-    for call in prepared:
-        results.append(call.result(processes(group)))
+    for each in prepared:
+        results.append(each.result(processes(group)))
     return results
 
 
