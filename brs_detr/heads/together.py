@@ -119,7 +119,8 @@ def ranked(loss: RankingLoss, problems: Sequence[tuple[Tensor, ...]], names: Seq
     if loss.group is not None and (together := _collecting.get()):
         return together.rank(loss, problems, names)
     if len(problems) == 1:
-        return [loss(*problems[0], name=names[0])]
+        logits, targets, *others = problems[0]
+        return [loss(logits, targets, name=names[0], **dict(zip(("localisation",), others, strict=False)))]
     return loss(problems, name=names)
 
 
