@@ -37,6 +37,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--load-from", metavar="CHECKPOINT", help="start from the weights of a checkpoint")
     start.add_argument("--overwrite", action="store_true", help="discard what the work directory holds")
     parser.add_argument("--amp", action="store_true", help="mixed precision, bfloat16 where the device has it")
+    parser.add_argument("--sync-ranking", action="store_true", help="rank the samples of all processes together")
     parser.add_argument("--epochs", type=int, help="train for this many, the learning-rate schedule in proportion")
     parser.add_argument("--seed", type=int)
     parser.add_argument(
@@ -59,6 +60,7 @@ def run_train(args: argparse.Namespace) -> None:
         load_from=args.load_from,
         overwrite=args.overwrite,
         mixed_precision=args.amp,
+        sync_ranking=args.sync_ranking,
         epochs=args.epochs,
         seed=args.seed,
         checkpoint_minutes=args.checkpoint_minutes,

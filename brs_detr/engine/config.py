@@ -7,7 +7,7 @@ from typing import IO, Any
 
 import torch
 import yaml
-from mmdet.registry import OPTIM_WRAPPERS
+from mmdet.registry import MODELS, OPTIM_WRAPPERS
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.fileio import register_handler
@@ -17,6 +17,7 @@ from torch import nn
 
 from brs_detr.engine import config_names, console, spelling
 from brs_detr.errors import InputError
+from brs_detr.losses import RankingLoss
 
 
 class ValueLoader(yaml.SafeLoader):
@@ -99,6 +100,39 @@ def set_epochs(config: Config, epochs: int) -> None:
                 scheduler[key] = round(scheduler[key] * stretch)
         if "milestones" in scheduler:
             scheduler.milestones = sorted({max(1, round(step * stretch)) for step in scheduler.milestones})
+
+
+def rank_over_processes(config: Config) -> None:
+    """Let every ranking loss of the model rank the samples of all processes together.
+
+    Raises:
+        InputError: none ranks, or one of them by a method that cannot.
+    """
+    losses = dict(_ranking_losses(config.model, "model"))
+    if not losses:
+        raise InputError(f"--sync-ranking: no loss of {config.filename} ranks.")
+    for name, loss in losses.items():
+        if loss.get("method") == "bucketed":
+            raise InputError(
+                f'--sync-ranking: {name} has method="bucketed", whose buckets are the means of one process\'s samples. '
+                'Give it method="exact".'
+            )
+        loss["sync"] = True
+
+
+def _ranking_losses(entry: Any, name: str) -> Iterator[tuple[str, dict]]:
+    """The configs of ranking losses in a model's, by where they are."""
+    if isinstance(entry, dict):
+        kind = MODELS.get(entry["type"]) if isinstance(entry.get("type"), str) else entry.get("type")
+        if isinstance(kind, type) and issubclass(kind, RankingLoss):
+            yield name, entry
+        entry = entry.items()
+    elif isinstance(entry, (list, tuple)):
+        entry = enumerate(entry)
+    else:
+        return
+    for key, value in entry:
+        yield from _ranking_losses(value, f"{name}.{key}")
 
 
 @OPTIM_WRAPPERS.register_module()

@@ -8,7 +8,7 @@ from mmengine.dist import is_main_process
 from brs_detr.data.checks import check_data
 from brs_detr.engine import console, distributed, divergence, resuming, work_dir
 from brs_detr.engine.checkpoints import Runner
-from brs_detr.engine.config import load_config, set_epochs, strings, use_mixed_precision
+from brs_detr.engine.config import load_config, rank_over_processes, set_epochs, strings, use_mixed_precision
 from brs_detr.engine.metrics import without_prefix
 from brs_detr.engine.preemption import preemptible
 from brs_detr.errors import InputError, printable
@@ -25,6 +25,7 @@ def train(
     load_from: str | None = None,
     overwrite: bool = False,
     mixed_precision: bool = False,
+    sync_ranking: bool = False,
     epochs: int | None = None,
     seed: int | None = None,
     checkpoint_minutes: float | None = None,
@@ -39,6 +40,7 @@ def train(
         load_from: a checkpoint whose weights to start from; its class layers may differ. With ``resuming.AUTO`` only
             while there is nothing to continue.
         overwrite: discard the training that the work directory holds.
+        sync_ranking: rank the samples of all processes together.
         epochs: train for this many, with the learning-rate schedule in proportion.
         checkpoint_minutes: save this often, too.
         launcher: one of ``distributed.LAUNCHERS``.
@@ -54,6 +56,8 @@ def train(
         set_epochs(config, epochs)
     if mixed_precision:
         use_mixed_precision(config)
+    if sync_ranking:
+        rank_over_processes(config)
     if seed is not None:
         config.randomness = {**config.get("randomness", {}), "seed": seed}
     if checkpoint_minutes is not None:
