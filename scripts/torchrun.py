@@ -28,7 +28,8 @@ def tell(args: Namespace, error: ChildFailedError) -> int:
         "MASTER_PORT": str(args.master_port),
         "TORCHELASTIC_RESTART_COUNT": str(args.max_restarts),
     }
-    killed = {rank: -failure.exitcode for rank, failure in error.failures.items() if failure.exitcode < 0}
+    codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
+    killed = {rank: -code for rank, code in codes.items() if code < 0 and code != -signal.SIGTERM}  # by others than torch
     for rank, number in killed.items():
         text = KILLED.format(name=signal.Signals(number).name)
         failure = peers.Failure(rank, socket.gethostname(), 128 + number, text)
@@ -37,7 +38,9 @@ def tell(args: Namespace, error: ChildFailedError) -> int:
             peers.Store().note(failure)
     if args.nnodes != "1":
         time.sleep(2 * peers.PERIOD)  # the store may end with this process, and the others read it each period
-    return 128 + max(killed.values()) if killed else error.get_first_failure()[1].exitcode
+    if killed:
+        return 128 + max(killed.values())
+    return max(*codes.values(), 0) or 128 + signal.SIGTERM
 
 
 @ends_with_a_sentence()

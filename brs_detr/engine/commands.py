@@ -249,7 +249,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[a
 def run(command: str, command_line: list[str] | None = None, program: str | None = None) -> None:
     """Parse the arguments of a command, the process's own unless given, and run it."""
     add_options, action = COMMANDS[command]
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         prog=program,
         description=inspect.getdoc(action),
         formatter_class=argparse.RawDescriptionHelpFormatter,
