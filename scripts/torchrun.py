@@ -29,7 +29,8 @@ def tell(args: Namespace, error: ChildFailedError) -> int:
         "TORCHELASTIC_RESTART_COUNT": str(args.max_restarts),
     }
     codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
-    killed = {rank: -code for rank, code in codes.items() if code < 0 and code != -signal.SIGTERM}  # by others than torch
+    by_torch = {0, -signal.SIGTERM}
+    killed = {rank: -code for rank, code in codes.items() if code < 0 and code not in by_torch}
     for rank, number in killed.items():
         text = KILLED.format(name=signal.Signals(number).name)
         failure = peers.Failure(rank, socket.gethostname(), 128 + number, text)

@@ -47,14 +47,15 @@ def _problem(error: yaml.YAMLError) -> str:
     return f"{what}, line {mark.line + 1}" if mark else str(what)
 
 
-def read_config(file: Path) -> Config:
-    """A config as it stands.
+def read_config(path: str | Path) -> Config:
+    """A config, given by its path or its name, as it stands.
 
     Raises:
         InputError: it or one of its bases is missing or mistaken, or is YAML that would run code.
     """
+    file = config_names.locate(path)
     if not file.is_file():
-        raise InputError(f"The config {file} {'is a folder' if file.is_dir() else 'does not exist'}.")
+        raise InputError(f"The config {path} {'is a folder' if file.is_dir() else 'does not exist'}.")
     with config_errors.reading(file):
         return Config.fromfile(file)
 
@@ -68,7 +69,7 @@ def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -
     Raises:
         InputError: there is no such file, it or a base cannot be read, or an option does not go with it.
     """
-    config = read_config(config_names.locate(path))
+    config = read_config(path)
     for remark in spelling.misspelt_entries(config) + spelling.misspelt_options(config, options or {}):
         console.warn(remark)
     with config_errors.merging(path, options or {}):

@@ -35,7 +35,7 @@ def build_skeleton(config: str | Path) -> nn.Module:
         InputError: the config cannot be read.
     """
     init_default_scope("mmdet")
-    model_config = read_config(Path(config)).model
+    model_config = read_config(config).model
     with Skeleton():
         return MODELS.build(model_config)
 

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from safetensors.torch import load_file
 
 from brs_detr.engine import converting
+from brs_detr.errors import InputError
 from brs_detr.weights import CheckpointError, load_checkpoint, map_state_dict, read_checkpoint
 from tests.reference import ROOT, load_reader, needs_reference, tiny_config
 from tests.weights.files import build, keys, timm_weights
