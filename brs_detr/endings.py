@@ -33,16 +33,23 @@ class Ending(NamedTuple):
 
 def ending_of(error: BaseException) -> Ending:
     """How a program ends because of an error."""
+    if any(isinstance(each, KeyboardInterrupt) for each in _chain(error)):  # which libraries turn into other errors
+        return Ending("interrupted from the keyboard; files written so far are whole.", INTERRUPTED)
     if isinstance(error, InputError):
         return Ending(sentence(error), INCOMPLETE if isinstance(error, IncompleteError) else REFUSED)
-    if isinstance(error, KeyboardInterrupt):
-        return Ending("interrupted from the keyboard; files written so far are whole.", INTERRUPTED)
     if isinstance(error, BrokenPipeError) and _is_closed(sys.stdout):
         return Ending("the output was closed by the program that reads it, so this one ended early.", BROKEN_PIPE)
     if cause := cause_of(error):
         return Ending(printable(cause), REFUSED)
     text = f"unexpected {name_of(error)} in {origin(error)} ({DEBUG} shows the traceback)"
     return Ending(printable(text), UNEXPECTED)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and those in whose handling it was raised."""
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def add_debug(parser: ArgumentParser) -> None:

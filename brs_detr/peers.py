@@ -23,7 +23,7 @@ import torch.distributed as dist
 from brs_detr.endings import UNEXPECTED, ending_of, speaker
 from brs_detr.errors import printable
 
-PERIOD, GRACE = 1.0, 4.0  # seconds between looks, and until a process that does not end by itself is ended
+PERIOD, GRACE = 1.0, 3.0  # seconds between looks, and until a process that does not end by itself is ended
 CONNECTION = timedelta(seconds=30)
 LOST = re.compile(
     r"Connection (closed|reset) by peer|Connection refused|Broken pipe|Socket closed|Read error|Timed out waiting|"
@@ -42,6 +42,7 @@ class Failure(NamedTuple):
 
 
 LOST_CONTACT = Failure(-1, "", UNEXPECTED, "another process has ended without a message, see its machine")
+ABANDONED = Failure(-1, "", UNEXPECTED, "the launcher of this process has ended")
 
 
 class Store:
@@ -74,7 +75,7 @@ class Watch(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="peers", daemon=True)
-        self.store, self.left = Store(), threading.Event()
+        self.store, self.left, self.launcher = Store(), threading.Event(), os.getppid()
 
     def run(self) -> None:
         while not self.left.wait(PERIOD):
@@ -84,6 +85,8 @@ class Watch(threading.Thread):
 
     def failure(self) -> Failure | None:
         """The first failure, if there is one."""
+        if os.getppid() != self.launcher:
+            return ABANDONED
         try:
             return self.store.first()
         except RuntimeError:  # that of the process which keeps the store
