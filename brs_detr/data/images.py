@@ -70,6 +70,8 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         InputError: the file is not an image, or too elongated.
     """
+    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
+        raise InputError(f"The image {path} cannot be read: it is no file.")
     try:
         pixels = LoadImageFromFile()({"img_path": str(path)})["img"]
     except Exception as error:  # as in LoadImage

@@ -55,7 +55,7 @@ def read_config(path: str | Path) -> Config:
     """
     file = config_names.locate(path)
     if not file.is_file():
-        raise InputError(f"The config {path} {'is a folder' if file.is_dir() else 'does not exist'}.")
+        raise InputError(f"The config {path} {'is no file' if file.exists() else 'does not exist'}.")
     with config_errors.reading(file):
         return Config.fromfile(file)
 

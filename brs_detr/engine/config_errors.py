@@ -15,17 +15,21 @@ from types import FrameType
 from typing import Any
 
 from mmengine.config import config as mmengine_config
-from mmengine.registry import Registry, build_functions
+from mmengine.config import lazy as mmengine_lazy
+from mmengine.optim.optimizer import default_constructor
+from mmengine.registry import OPTIMIZERS, Registry, build_functions
 from mmengine.runner import runner as mmengine_runner
 
 from brs_detr.causes import cause_of, name_of
+from brs_detr.data import checks as data_checks
 from brs_detr.engine.spelling import nearest
 from brs_detr.errors import InputError
 
 READERS = {"fromfile", "_file2dict", "_is_lazy_import", "_parse_lazy_import"}  # with a local variable `filename`
+UNKNOWN_PACKAGE = "_get_package_and_cfg_path"  # how mmengine begins its message
 MISSING = re.compile(r'file "(.*)" does not exist')
 NO_ENTRY = re.compile(r"'Config(?:Dict)?' object has no attribute '(\w+)'")
-UNKNOWN_TYPE = re.compile(r"(\S+) is not in the \S+ registry")
+UNKNOWN_TYPE = re.compile(r"([\w.]+) is not in the \S+ registry")
 UNKNOWN_ARGUMENT = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
@@ -71,6 +75,8 @@ def _reading_fault(error: BaseException, chain: list[str]) -> str:
         return f"The config {by} is based on {absent}, which does not exist: correct its _base_."
     if isinstance(error, RecursionError):
         return f"{config} is based on itself: correct its _base_."
+    if UNKNOWN_PACKAGE in str(error):
+        return f"{config} is based on a config of a package that is not known here: correct its _base_."
     if isinstance(error, UnicodeDecodeError):
         return f"{config} is no text in UTF-8: save it as such."
     if isinstance(error, ImportError) and error.__cause__:
@@ -129,11 +135,28 @@ def _fault(error: Exception) -> str | None:
     ]
     if builds:
         return _building_fault(error, builds)
-    if found := NO_ENTRY.search(str(error)):
-        return f"has no entry {found[1]}, which is needed here: add it"
+    if entry := _missing_entry(error, frames[-1]):
+        return f"has no entry {entry}, which is needed here: add it"
+    for frame in frames:  # mmengine looks for an optimiser's class without looking what it has found
+        if _is_in(frame, default_constructor) and frame.f_locals.get("optimizer_cls", frame) is None:
+            return _unknown_type(frame.f_locals["optimizer_cfg"]["type"], OPTIMIZERS)
+    if isinstance(error, ImportError) and _is_in(frames[-1], mmengine_lazy):
+        return f"imports what is not there: {name_of(error)}"
+    if any(_is_in(frame, data_checks) for frame in frames):
+        return f"describes no data set: {name_of(error)}"
+    if steps := [frame.f_locals["self"] for frame in frames if frame.f_code.co_name == "transform"]:
+        return f"has a pipeline that fails in {type(steps[-1]).__name__}: {name_of(error)}"
     if any(_is_in(frame, mmengine_runner) and _builds(frame.f_code.co_name) for frame in frames):
         return f"does not go together: {name_of(error)}"
     return None
+
+
+def _missing_entry(error: Exception, innermost: FrameType) -> str | None:
+    """The entry of a config that has been asked for in vain."""
+    if found := NO_ENTRY.search(str(error)):
+        return found[1]
+    asked = innermost.f_code.co_name == "from_cfg" and _is_in(innermost, mmengine_runner)
+    return str(error.args[0]) if asked and isinstance(error, KeyError) else None
 
 
 def _builds(function: str) -> bool:
@@ -144,12 +167,15 @@ def _building_fault(error: Exception, builds: list[dict[str, Any]]) -> str:
     """builds: the local variables of mmengine's `build_from_cfg`, outermost first."""
     inner = builds[-1]
     if found := UNKNOWN_TYPE.search(str(error)):
-        near = nearest(found[1], _names(inner["registry"]))
-        return f"names the type {found[1]}, which no {inner['registry'].name} has" + _meant(near)
+        return _unknown_type(found[1], inner["registry"])
     place = f"cannot be used, in {_place(builds)}: {name_of(error)}"
     if found := UNKNOWN_ARGUMENT.search(str(error)):
         return place + _meant(nearest(found[1], inspect.signature(inner["obj_cls"]).parameters))
     return place
+
+
+def _unknown_type(name: str, registry: Registry) -> str:
+    return f"names the type {name}, which no {registry.name} has" + _meant(nearest(name, _names(registry)))
 
 
 def _meant(near: str | None) -> str:
