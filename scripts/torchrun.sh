@@ -16,7 +16,7 @@ torchrun() {
     cores="$("$PYTHON" -c 'import os; print(len(os.sched_getaffinity(0)))')"
     # On CPUs the processes share the cores; torch would give each of them one thread.
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores > processes ? cores / processes : 1))}"
-    exec "$PYTHON" -m torch.distributed.run \
+    exec "$PYTHON" "$here/torchrun.py" \
         --nnodes "${NNODES:-1}" \
         --node-rank "${NODE_RANK:-0}" \
         --nproc-per-node "$processes" \

@@ -8,7 +8,8 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 
-from brs_detr.engine import arguments, config_names, console, launch
+from brs_detr import endings, peers
+from brs_detr.engine import arguments, config_errors, config_names, console, launch
 from brs_detr.engine.arguments import KeyValue
 from brs_detr.engine.checking import check_data
 from brs_detr.engine.config import load_config
@@ -255,11 +256,14 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[a
 def run(command: str, command_line: list[str] | None = None, program: str | None = None) -> None:
     """Parse the arguments of a command, the process's own unless given, and run it."""
     add_options, action = COMMANDS[command]
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         prog=program,
         description=inspect.getdoc(action),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add_options(parser)
-    action(parser.parse_args(command_line))
+    endings.add_debug(parser)
+    args = parser.parse_args(command_line)
+    with peers.together(), config_errors.explained(config_errors.given(args)):
+        action(args)

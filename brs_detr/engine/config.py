@@ -15,7 +15,7 @@ from mmengine.fileio.handlers import YamlHandler
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from brs_detr.engine import config_names, console, spelling
+from brs_detr.engine import config_errors, config_names, console, spelling
 from brs_detr.errors import InputError
 from brs_detr.losses import RankingLoss
 
@@ -48,6 +48,19 @@ def _problem(error: yaml.YAMLError) -> str:
     return f"{what}, line {mark.line + 1}" if mark else str(what)
 
 
+def read_config(path: str | Path) -> Config:
+    """A config, given by its path or its name, as it stands.
+
+    Raises:
+        InputError: it or one of its bases is missing or mistaken, or is YAML that would run code.
+    """
+    file = config_names.locate(path)
+    if not file.is_file():
+        raise InputError(f"The config {path} {'is no file' if file.exists() else 'does not exist'}.")
+    with config_errors.reading(file):
+        return Config.fromfile(file)
+
+
 def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -> Config:
     """Read a config, merge the command line's ``key=value`` options, settle the work directory.
 
@@ -55,15 +68,13 @@ def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -
     holds values only, and so do those that it is based on.
 
     Raises:
-        InputError: there is no such file, or it is YAML that would run code or cannot be read.
+        InputError: there is no such file, it or a base cannot be read, or an option does not go with it.
     """
-    file = config_names.locate(path)
-    if not file.is_file():
-        raise InputError(f"The config {path} does not exist.")
-    config = Config.fromfile(file)
+    config = read_config(path)
     for remark in spelling.misspelt_entries(config) + spelling.misspelt_options(config, options or {}):
         console.warn(remark)
-    config.merge_from_dict(options or {})
+    with config_errors.merging(path, options or {}):
+        config.merge_from_dict(options or {})
     config.work_dir = folder or config.get("work_dir") or str(Path("work_dirs", Path(path).stem))
     return config
 

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from mmengine.config import Config
 
+from brs_detr import peers
 from brs_detr.errors import InputError, sentence
 
 Outcome = TypeVar("Outcome")
@@ -57,10 +58,12 @@ def start(launcher: str, timeout_seconds: int = 1800) -> None:
         torch.cuda.set_device(local_rank)
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
+    peers.join()
 
 
 def stop() -> None:
     """Leave the process group, if there is one."""
+    peers.leave()
     if dist.is_initialized():
         dist.destroy_process_group()
 

@@ -91,7 +91,7 @@ def run_training(runner: Runner, remarks: list[str]) -> None:
     try:
         runner.train()
     except Exception as error:
-        if (reason := divergence.reason(error, runner.model)) is None:
+        if (reason := divergence.reason(error, runner.model, trained=runner.iter > 0)) is None:
             raise
         raise InputError(
             f"{reason}: training diverged in iteration {runner.iter}. Lower the learning rate, or look for broken "
