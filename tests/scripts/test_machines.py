@@ -1,0 +1,81 @@
+"""Several machines: the commands of docs/distributed.md in two network namespaces, and on a Slurm of one node."""
+
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.scripts.machines import Machine, jobs, one_node_slurm, two_machines
+from tests.scripts.processes import end, start, write_config
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="its processes need no GPU, or one each")
+
+
+@pytest.fixture
+def machines() -> Iterator[list[Machine]]:
+    with two_machines() as both:
+        yield both
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> Iterator[Path]:
+    with socket.socket() as first, socket.socket() as second:
+        for probe in (first, second):
+            probe.bind(("127.0.0.1", 0))
+        ports = first.getsockname()[1], second.getsockname()[1]
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    with one_node_slurm(folder, ports) as conf:
+        yield conf
+
+
+def check_parameters(work: Path) -> None:
+    """Two processes have ended with the same parameters."""
+    states = [torch.load(work / f"rank_{rank}.pth") for rank in range(2)]
+    assert len(states[0]) > 100
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=0, atol=0)
+
+
+def test_two_machines(tmp_path: Path, digits: Path, machines: list[Machine]) -> None:
+    config = write_config(tmp_path, digits)
+
+    def command(rank: int, **variables: object) -> subprocess.Popen:
+        meeting = {"NNODES": 2, "NODE_RANK": rank, "MASTER_ADDR": machines[0].address, "PORT": 29500}
+        options = ("--work-dir", "work", "--epochs", 1)
+        return start(
+            tmp_path, "dist_train.sh", config, 1, *options, prefix=machines[rank].prefix, **(meeting | variables)
+        )
+
+    alone = end(command(1, CONNECT_MINUTES=0.02))
+    assert alone.returncode == 2
+    sentence = r"error: No meeting at 10\.213\.7\.1:29500 .*within 0\.02 minutes: Connection refused\. Check that .*\n"
+    assert re.fullmatch(sentence, alone.stderr), alone.stderr
+
+    running = [command(rank) for rank in range(2)]
+    for ended in [end(process) for process in running]:
+        assert ended.returncode == 0, ended.stderr
+        assert "Warning" not in ended.stderr
+    check_parameters(tmp_path / "work")
+
+
+def test_two_jobs_on_one_node(tmp_path: Path, digits: Path, slurm: Path) -> None:
+    """They do not collide, ask for no GPU, and for CPUs as the loaders' workers need them."""
+    config = write_config(tmp_path, digits)
+
+    def job(name: str, *options: object, **variables: object) -> subprocess.Popen:
+        arguments = ("cpus", name, config, "--work-dir", name, "--epochs", 1, *options)
+        return start(tmp_path, "slurm_train.sh", *arguments, SLURM_CONF=slurm, **variables)
+
+    workers = "train_dataloader.num_workers=1"
+    running = [job("one", "--cfg-options", workers, PROCESSES=2), job("two", PROCESSES=1, CPUS_PER_TASK=1)]
+    for ended in [end(process) for process in running]:
+        assert ended.returncode == 0, ended.stderr
+    check_parameters(tmp_path / "one")
+    known = jobs(slurm)
+    assert "CPUs/Task=2 " in known["one"]
+    assert "gpu" not in known["one"]
