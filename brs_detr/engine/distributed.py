@@ -8,8 +8,7 @@ import torch
 import torch.distributed as dist
 from mmengine.config import Config
 
-from brs_detr import rendezvous
-from brs_detr.engine import slurm
+from brs_detr import rendezvous, slurm
 from brs_detr.errors import InputError, sentence
 
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")

@@ -3,16 +3,26 @@
 import re
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from brs_detr.slurm import PORTS
 from tests.scripts.machines import Machine, jobs, one_node_slurm, two_machines
-from tests.scripts.processes import end, start, write_config
+from tests.scripts.processes import end, environment, start, write_config
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="its processes need no GPU, or one each")
+
+LISTENER = """
+import socket, time
+from brs_detr import slurm
+with socket.create_server(("", slurm.port())) as server:
+    print(slurm.port())
+    time.sleep(300)
+"""
 
 
 @pytest.fixture
@@ -63,19 +73,22 @@ def test_two_machines(tmp_path: Path, digits: Path, machines: list[Machine]) -> 
     check_parameters(tmp_path / "work")
 
 
-def test_two_jobs_on_one_node(tmp_path: Path, digits: Path, slurm: Path) -> None:
-    """They do not collide, ask for no GPU, and for CPUs as the loaders' workers need them."""
+def test_jobs_on_one_node(tmp_path: Path, digits: Path, slurm: Path) -> None:
+    """A training meets at another port than other jobs, asks for no GPU, and for CPUs as its loader's workers need."""
     config = write_config(tmp_path, digits)
-
-    def job(name: str, *options: object, **variables: object) -> subprocess.Popen:
-        arguments = ("cpus", name, config, "--work-dir", name, "--epochs", 1, *options)
-        return start(tmp_path, "slurm_train.sh", *arguments, SLURM_CONF=slurm, **variables)
-
-    workers = "train_dataloader.num_workers=1"
-    running = [job("one", "--cfg-options", workers, PROCESSES=2), job("two", PROCESSES=1, CPUS_PER_TASK=1)]
-    for ended in [end(process) for process in running]:
-        assert ended.returncode == 0, ended.stderr
-    check_parameters(tmp_path / "one")
-    known = jobs(slurm)
-    assert "CPUs/Task=2 " in known["one"]
-    assert "gpu" not in known["one"]
+    variables = environment() | {"SLURM_CONF": str(slurm)}
+    listener = ["srun", "-p", "cpus", sys.executable, "-u", "-c", LISTENER]
+    with subprocess.Popen(listener, env=variables, stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert other.stdout is not None
+            assert int(other.stdout.readline()) in PORTS
+            options = ("--work-dir", "work", "--epochs", 1, "--cfg-options", "train_dataloader.num_workers=1")
+            job = start(tmp_path, "slurm_train.sh", "cpus", "job", config, *options, SLURM_CONF=slurm, PROCESSES=2)
+            ended = end(job)
+        finally:
+            other.terminate()
+    assert ended.returncode == 0, ended.stderr
+    check_parameters(tmp_path / "work")
+    known = jobs(slurm)["job"]
+    assert "CPUs/Task=2 " in known
+    assert "gpu" not in known
