@@ -38,6 +38,12 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--amp", action="store_true", help="mixed precision, bfloat16 where the device has it")
     parser.add_argument("--epochs", type=int, help="train for this many, the learning-rate schedule in proportion")
     parser.add_argument("--seed", type=int)
+    parser.add_argument(
+        "--batch", type=int, metavar="IMAGES", help="of all processes together for each step, at the same learning rate"
+    )
+    parser.add_argument(
+        "--checkpoint-activations", action="store_true", help="less memory: compute them again for gradients"
+    )
     arguments.add_launcher(parser)
 
 
@@ -57,6 +63,8 @@ def run_train(args: argparse.Namespace) -> None:
         mixed_precision=args.amp,
         epochs=args.epochs,
         seed=args.seed,
+        batch=args.batch,
+        checkpoint_activations=args.checkpoint_activations,
         options=args.cfg_options,
         launcher=args.launcher,
     )

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 
 from brs_detr.data.checks import check_data
-from brs_detr.engine import console, distributed, divergence, work_dir
+from brs_detr.engine import activations, batches, console, distributed, divergence, work_dir
 from brs_detr.engine.checkpoints import Runner
 from brs_detr.engine.config import load_config, set_epochs, strings, use_mixed_precision
 from brs_detr.engine.metrics import without_prefix
@@ -40,6 +40,8 @@ def train(
     mixed_precision: bool = False,
     epochs: int | None = None,
     seed: int | None = None,
+    batch: int | None = None,
+    checkpoint_activations: bool = False,
     options: dict[str, Any] | None = None,
     launcher: str = "none",
 ) -> None:
@@ -51,6 +53,8 @@ def train(
         load_from: a checkpoint whose weights to start from; its class layers may differ.
         overwrite: discard the training that the work directory holds.
         epochs: train for this many, with the learning-rate schedule in proportion.
+        batch: images of all processes for a step of the optimiser.
+        checkpoint_activations: compute those of backbone and encoder again in the backward pass, for less memory.
         launcher: one of ``distributed.LAUNCHERS``.
 
     Raises:
@@ -69,6 +73,8 @@ def train(
     if load_from:
         config.load_from = load_from
     remarks = resolve_resume(config, resume) if resume else []
+    if batch is not None:
+        remarks.append(batches.set_batch(config, batch, get_world_size()))
     distributed.adapt(config)
 
     def prepare() -> list[str]:
@@ -81,7 +87,10 @@ def train(
         return found
 
     remarks += distributed.first_process_decides(prepare)
-    run_training(Runner.from_cfg(config), remarks)
+    runner = Runner.from_cfg(config)
+    if checkpoint_activations:
+        remarks.append(activations.checkpoint_activations(runner.model))
+    run_training(runner, remarks)
 
 
 def run_training(runner: Runner, remarks: list[str]) -> None:
