@@ -100,8 +100,8 @@ def choose_interface(hosts: Sequence[str], *, machines: int) -> None:
     outer = [address for address in own if not ip_address(address.partition("%")[0]).is_loopback]
     if machines > 1 and own and not outer:
         raise InputError(
-            f"MASTER_ADDR={hosts[0]} is {own[0]} on {socket.gethostname()}, which other machines cannot reach: set it "
-            "to the address of machine 0 in the network of the others."
+            f"MASTER_ADDR={hosts[0]} leads {socket.gethostname()} back to itself ({own[0]}), and other machines "
+            "elsewhere: set it to the address of machine 0 in the network of all."
         )
     if name := interfaces().get(next(iter(outer or own), "")):
         os.environ[INTERFACE] = name
