@@ -4,8 +4,8 @@
     python -m benchmarks.memory --rows R50 --size 320 512        # some
 
 A step is forward, backward and AdamW for one random image of 800 x 1333 and random weights. Memory is all that the
-process has held (`ru_maxrss`), with Python and its libraries; `--checkpoint-activations` of `scripts/train.py` is what
-computes again. Writes benchmarks/results/memory_cpu.md.
+process has held (`ru_maxrss`), with Python and its libraries; seconds are those of all threads together. What
+computes again is `--checkpoint-activations` of `scripts/train.py`. Writes benchmarks/results/memory_cpu.md.
 """
 
 import argparse
@@ -58,19 +58,19 @@ def peak() -> float:
 
 
 def measure(row: str, size: tuple[int, int], recompute: bool) -> Measured:
-    """A training step in this process: its peak in GB, that before it, and its seconds."""
+    """A training step in this process: its peak in GB, that before it, and its seconds of the CPU."""
     torch.manual_seed(0)
     model = build_model(config_of(row), MODEL, torch.device("cpu"))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad])
     if recompute:
         checkpoint_activations(model)
     data = random_batch(1, size, number_of_classes(model))
-    before, start = peak(), time.monotonic()
+    before, start = peak(), time.process_time()
     data = model.data_preprocessor(data, training=True)
     total, _ = model.parse_losses(model.loss(data["inputs"], data["data_samples"]))
     total.backward()
     optimizer.step()
-    return {"before": before, "gb": peak(), "seconds": time.monotonic() - start, "loss": total.item()}
+    return {"before": before, "gb": peak(), "seconds": time.process_time() - start}
 
 
 def in_a_process(row: str, size: tuple[int, int], recompute: bool) -> Measured | None:
@@ -81,7 +81,7 @@ def in_a_process(row: str, size: tuple[int, int], recompute: bool) -> Measured |
 
 
 def table(rows: dict[str, list[Measured | None]]) -> str:
-    header = ["backbone", "before, GB", "kept, GB", "again, GB", "kept, s", "again, s"]
+    header = ["backbone", "before, GB", "kept, GB", "again, GB", "kept, CPU s", "again, CPU s"]
     lines = []
     for row, (kept, again) in rows.items():
         numbers = [shown(again, "before"), shown(kept, "gb"), shown(again, "gb")]
@@ -113,7 +113,10 @@ def main() -> None:
     versions = f"Python {where['python']}, torch {where['torch']}, mmdet {where['mmdet']}"
     size = " x ".join(map(str, args.size))
     said = f"{where['device']}, {where['threads']} threads, {versions}"
-    command = f"By `python -m benchmarks.memory`: one step of BRS-DETR, one image of {size}, AdamW, float32."
+    command = (
+        f"By `python -m benchmarks.memory`: one step of BRS-DETR, one image of {size}, AdamW, float32, activations\n"
+        "kept and computed again. Before the step there are the model, Python and its libraries."
+    )
     write_text(args.out, f"{said}\n\n{command}\n\n{table(rows)}\n")
 
 
