@@ -14,6 +14,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -93,6 +94,18 @@ def shown(measured: Measured | None, what: str) -> str:
     return f"{measured[what]:.1f}" if measured else "out of memory"
 
 
+def head(size: Sequence[int]) -> str:
+    """What was measured, where and how."""
+    where = environment(torch.device("cpu"))
+    versions = f"Python {where['python']}, torch {where['torch']}, mmdet {where['mmdet']}"
+    image = " x ".join(map(str, size))
+    return (
+        f"{where['device']}, {where['threads']} threads, {versions}\n\n"
+        f"By `python -m benchmarks.memory`: one step of BRS-DETR, one image of {image}, AdamW, float32, activations\n"
+        "kept and computed again. Before the step there are the model, Python and its libraries."
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="+", choices=CONFIGS, default=list(CONFIGS))
@@ -109,15 +122,7 @@ def main() -> None:
     for row in args.rows:
         rows[row] = [in_a_process(row, tuple(args.size), recompute) for recompute in (False, True)]
         print(table(rows), flush=True)
-    where = environment(torch.device("cpu"))
-    versions = f"Python {where['python']}, torch {where['torch']}, mmdet {where['mmdet']}"
-    size = " x ".join(map(str, args.size))
-    said = f"{where['device']}, {where['threads']} threads, {versions}"
-    command = (
-        f"By `python -m benchmarks.memory`: one step of BRS-DETR, one image of {size}, AdamW, float32, activations\n"
-        "kept and computed again. Before the step there are the model, Python and its libraries."
-    )
-    write_text(args.out, f"{said}\n\n{command}\n\n{table(rows)}\n")
+        write_text(args.out, f"{head(args.size)}\n\n{table(rows)}\n")
 
 
 if __name__ == "__main__":

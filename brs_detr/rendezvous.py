@@ -23,7 +23,7 @@ from brs_detr.errors import InputError
 MINUTES = "CONNECT_MINUTES"  # environment variable: how long to wait for the others
 INTERFACE = "GLOO_SOCKET_IFNAME"
 PERIOD = 0.2  # seconds between attempts
-DIRECT = timedelta(seconds=60)  # for the connections between processes that have met
+DIRECT = timedelta(seconds=30)  # for connections between processes that have met; gloo takes up to 5 times as long
 SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface
 CHECKS = (
     "Check that the same command runs on every machine, with NODE_RANK its own and all else alike, that MASTER_ADDR is "

@@ -89,6 +89,8 @@ def test_jobs_on_one_node(tmp_path: Path, digits: Path, slurm: Path) -> None:
             other.terminate()
     assert ended.returncode == 0, ended.stderr
     check_parameters(tmp_path / "work")
+    no_gpus = end(start(tmp_path, "slurm_train.sh", "cpus", "gpu", config, SLURM_CONF=slurm, GPUS=1, CPUS_PER_TASK=1))
+    assert "Invalid generic resource (gres) specification" in no_gpus.stderr
     known = jobs(slurm)["job"]
     assert "CPUs/Task=2 " in known
     assert "gpu" not in known
