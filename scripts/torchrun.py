@@ -14,8 +14,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without in
 from torch.distributed import run
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.rendezvous.utils import parse_rendezvous_endpoint
 
-from brs_detr import peers
+from brs_detr import launcher, peers
 from brs_detr.endings import ends_with_a_sentence
 
 KILLED = "it was ended by {name}, perhaps for want of memory: lower the batch size, or train_dataloader.num_workers"
@@ -23,9 +24,10 @@ KILLED = "it was ended by {name}, perhaps for want of memory: lower the batch si
 
 def tell(args: Namespace, error: ChildFailedError) -> int:
     """Say which processes were killed and could not say it, here and to other machines; the status to end with."""
+    host, port = parse_rendezvous_endpoint(args.rdzv_endpoint, -1)
     os.environ |= {
-        "MASTER_ADDR": args.master_addr,
-        "MASTER_PORT": str(args.master_port),
+        "MASTER_ADDR": host,
+        "MASTER_PORT": str(port),
         "TORCHELASTIC_RESTART_COUNT": str(args.max_restarts),
     }
     codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
@@ -47,6 +49,7 @@ def tell(args: Namespace, error: ChildFailedError) -> int:
 @ends_with_a_sentence()
 def main() -> None:
     logging.disable(logging.ERROR)
+    launcher.register()
     args = run.parse_args(None)
     try:
         run.run(args)

@@ -44,6 +44,12 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint-minutes", type=float, metavar="N", help="save every N minutes too, to be continued amid an epoch"
     )
+    parser.add_argument(
+        "--batch", type=int, metavar="IMAGES", help="of all processes together for each step, at the same learning rate"
+    )
+    parser.add_argument(
+        "--checkpoint-activations", action="store_true", help="less memory: compute them again for gradients"
+    )
     arguments.add_launcher(parser)
 
 
@@ -65,6 +71,8 @@ def run_train(args: argparse.Namespace) -> None:
         epochs=args.epochs,
         seed=args.seed,
         checkpoint_minutes=args.checkpoint_minutes,
+        batch=args.batch,
+        checkpoint_activations=args.checkpoint_activations,
         options=args.cfg_options,
         launcher=args.launcher,
     )

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 
 from brs_detr.data.checks import check_data
-from brs_detr.engine import console, distributed, divergence, resuming, work_dir
+from brs_detr.engine import activations, batches, console, distributed, divergence, resuming, work_dir
 from brs_detr.engine.checkpoints import Runner
 from brs_detr.engine.config import load_config, rank_over_processes, set_epochs, strings, use_mixed_precision
 from brs_detr.engine.metrics import without_prefix
@@ -29,6 +29,8 @@ def train(
     epochs: int | None = None,
     seed: int | None = None,
     checkpoint_minutes: float | None = None,
+    batch: int | None = None,
+    checkpoint_activations: bool = False,
     options: dict[str, Any] | None = None,
     launcher: str = "none",
 ) -> None:
@@ -43,6 +45,8 @@ def train(
         sync_ranking: rank the samples of all processes together.
         epochs: train for this many, with the learning-rate schedule in proportion.
         checkpoint_minutes: save this often, too.
+        batch: images of all processes for a step of the optimiser.
+        checkpoint_activations: compute those of backbone and encoder again in the backward pass, for less memory.
         launcher: one of ``distributed.LAUNCHERS``.
 
     Raises:
@@ -64,6 +68,7 @@ def train(
         config.checkpoint_minutes = checkpoint_minutes
     if load_from:
         config.load_from = load_from
+    said = [] if batch is None else [batches.set_batch(config, batch, get_world_size())]
     distributed.adapt(config)
 
     def prepare() -> tuple[Path | None, list[str]]:
@@ -80,7 +85,10 @@ def train(
 
     checkpoint, remarks = distributed.first_process_decides(prepare)
     resuming.continue_from(config, checkpoint)
-    run_training(Runner.from_cfg(config), remarks)
+    runner = Runner.from_cfg(config)
+    if checkpoint_activations:
+        said.append(activations.checkpoint_activations(runner.model))
+    run_training(runner, said + remarks)
 
 
 def run_training(runner: Runner, remarks: list[str]) -> None:
