@@ -11,6 +11,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMEngineRunner
+from torch import nn
 from torch.utils.data import DataLoader
 
 from brs_detr.engine import console, resuming, work_dir
@@ -22,6 +23,7 @@ from brs_detr.engine.record import Record, RecordHook
 from brs_detr.engine.seeding import SeedingHook, seeded_loader
 from brs_detr.errors import InputError, printable
 from brs_detr.files import write_bytes, write_text
+from brs_detr.heads.together import rank_together
 from brs_detr.weights import load_content, read_checkpoint, skip_pretrained
 
 
@@ -119,6 +121,10 @@ class Runner(MMEngineRunner):
             dataloader = {"worker_init_fn": dict(type=protect_worker), **dataloader}
             dataloader.pop("disable_subprocess_warning", None)  # goes with mmengine's own worker_init_fn
         return MMEngineRunner.build_dataloader(dataloader, *args, **kwargs)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        rank_together(model)
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         self.record = resuming.restore_record(self)

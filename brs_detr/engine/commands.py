@@ -8,7 +8,8 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 
-from brs_detr.engine import arguments, config_names, console, launch
+from brs_detr import endings, peers
+from brs_detr.engine import arguments, config_errors, config_names, console, launch
 from brs_detr.engine.arguments import KeyValue
 from brs_detr.engine.checking import check_data
 from brs_detr.engine.config import load_config
@@ -37,10 +38,17 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--load-from", metavar="CHECKPOINT", help="start from the weights of a checkpoint")
     start.add_argument("--overwrite", action="store_true", help="discard what the work directory holds")
     parser.add_argument("--amp", action="store_true", help="mixed precision, bfloat16 where the device has it")
+    parser.add_argument("--sync-ranking", action="store_true", help="rank the samples of all processes together")
     parser.add_argument("--epochs", type=int, help="train for this many, the learning-rate schedule in proportion")
     parser.add_argument("--seed", type=int)
     parser.add_argument(
         "--checkpoint-minutes", type=float, metavar="N", help="save every N minutes too, to be continued amid an epoch"
+    )
+    parser.add_argument(
+        "--batch", type=int, metavar="IMAGES", help="of all processes together for each step, at the same learning rate"
+    )
+    parser.add_argument(
+        "--checkpoint-activations", action="store_true", help="less memory: compute them again for gradients"
     )
     arguments.add_launcher(parser)
 
@@ -59,9 +67,12 @@ def run_train(args: argparse.Namespace) -> None:
         load_from=args.load_from,
         overwrite=args.overwrite,
         mixed_precision=args.amp,
+        sync_ranking=args.sync_ranking,
         epochs=args.epochs,
         seed=args.seed,
         checkpoint_minutes=args.checkpoint_minutes,
+        batch=args.batch,
+        checkpoint_activations=args.checkpoint_activations,
         options=args.cfg_options,
         launcher=args.launcher,
     )
@@ -253,11 +264,14 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[a
 def run(command: str, command_line: list[str] | None = None, program: str | None = None) -> None:
     """Parse the arguments of a command, the process's own unless given, and run it."""
     add_options, action = COMMANDS[command]
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         prog=program,
         description=inspect.getdoc(action),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add_options(parser)
-    action(parser.parse_args(command_line))
+    endings.add_debug(parser)
+    args = parser.parse_args(command_line)
+    with peers.together(), config_errors.explained(config_errors.given(args)):
+        action(args)

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 
 from brs_detr.data.checks import check_data
-from brs_detr.engine import console, distributed, divergence, resuming, work_dir
+from brs_detr.engine import activations, batches, console, distributed, divergence, resuming, work_dir
 from brs_detr.engine.checkpoints import Runner
-from brs_detr.engine.config import load_config, set_epochs, strings, use_mixed_precision
+from brs_detr.engine.config import load_config, rank_over_processes, set_epochs, strings, use_mixed_precision
 from brs_detr.engine.metrics import without_prefix
 from brs_detr.engine.preemption import preemptible
 from brs_detr.errors import InputError, printable
@@ -25,9 +25,12 @@ def train(
     load_from: str | None = None,
     overwrite: bool = False,
     mixed_precision: bool = False,
+    sync_ranking: bool = False,
     epochs: int | None = None,
     seed: int | None = None,
     checkpoint_minutes: float | None = None,
+    batch: int | None = None,
+    checkpoint_activations: bool = False,
     options: dict[str, Any] | None = None,
     launcher: str = "none",
 ) -> None:
@@ -39,8 +42,11 @@ def train(
         load_from: a checkpoint whose weights to start from; its class layers may differ. With ``resuming.AUTO`` only
             while there is nothing to continue.
         overwrite: discard the training that the work directory holds.
+        sync_ranking: rank the samples of all processes together.
         epochs: train for this many, with the learning-rate schedule in proportion.
         checkpoint_minutes: save this often, too.
+        batch: images of all processes for a step of the optimiser.
+        checkpoint_activations: compute those of backbone and encoder again in the backward pass, for less memory.
         launcher: one of ``distributed.LAUNCHERS``.
 
     Raises:
@@ -54,12 +60,15 @@ def train(
         set_epochs(config, epochs)
     if mixed_precision:
         use_mixed_precision(config)
+    if sync_ranking:
+        rank_over_processes(config)
     if seed is not None:
         config.randomness = {**config.get("randomness", {}), "seed": seed}
     if checkpoint_minutes is not None:
         config.checkpoint_minutes = checkpoint_minutes
     if load_from:
         config.load_from = load_from
+    said = [] if batch is None else [batches.set_batch(config, batch, get_world_size())]
     distributed.adapt(config)
 
     def prepare() -> tuple[Path | None, list[str]]:
@@ -76,7 +85,10 @@ def train(
 
     checkpoint, remarks = distributed.first_process_decides(prepare)
     resuming.continue_from(config, checkpoint)
-    run_training(Runner.from_cfg(config), remarks)
+    runner = Runner.from_cfg(config)
+    if checkpoint_activations:
+        said.append(activations.checkpoint_activations(runner.model))
+    run_training(runner, said + remarks)
 
 
 def run_training(runner: Runner, remarks: list[str]) -> None:
@@ -87,7 +99,7 @@ def run_training(runner: Runner, remarks: list[str]) -> None:
     try:
         runner.train()
     except Exception as error:
-        if (reason := divergence.reason(error, runner.model)) is None:
+        if (reason := divergence.reason(error, runner.model, trained=runner.iter > 0)) is None:
             raise
         raise InputError(
             f"{reason}: training diverged in iteration {runner.iter}. Lower the learning rate, or look for broken "
