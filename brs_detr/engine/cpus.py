@@ -7,9 +7,9 @@ import argparse
 
 from mmengine.config import Config
 
+from brs_detr.endings import ends_with_a_sentence
 from brs_detr.engine.commands import add_train_options
 from brs_detr.engine.config import load_config
-from brs_detr.endings import ends_with_a_sentence
 
 
 def cpus_of(config: Config) -> int:

@@ -22,10 +22,10 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn, ParamSpec
 
-import torch.distributed as dist
 from mmengine.dist import is_main_process
 
 from brs_detr.errors import printable
+from brs_detr.peers import LOST
 
 REQUEUE = 75  # EX_TEMPFAIL of sysexits.h: try again later
 EXIT_CODES = {signal.SIGTERM: 128 + signal.SIGTERM, signal.SIGINT: 128 + signal.SIGINT, signal.SIGUSR1: REQUEUE}
@@ -158,7 +158,7 @@ def _explained(train: Callable[Arguments, None], *args: Arguments.args, **kwargs
     try:
         train(*args, **kwargs)
     except Exception as error:
-        lost = isinstance(error, RuntimeError) and dist.is_initialized()  # perhaps contact to one that was signalled
+        lost = isinstance(error, RuntimeError) and LOST.search(str(error))  # perhaps contact to one that was signalled
         if lost:
             SIGNALS.wait(FOLLOWS)
         if SIGNALS.raised:
