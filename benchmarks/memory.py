@@ -85,7 +85,7 @@ def table(rows: dict[str, list[Measured | None]]) -> str:
     header = ["backbone", "before, GB", "kept, GB", "again, GB", "kept, CPU s", "again, CPU s"]
     lines = []
     for row, (kept, again) in rows.items():
-        numbers = [shown(again, "before"), shown(kept, "gb"), shown(again, "gb")]
+        numbers = [shown(again or kept, "before"), shown(kept, "gb"), shown(again, "gb")]
         lines.append([row, *numbers, shown(kept, "seconds"), shown(again, "seconds")])
     return markdown(header, lines)
 

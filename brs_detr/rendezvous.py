@@ -22,7 +22,7 @@ from brs_detr.errors import InputError
 
 MINUTES = "CONNECT_MINUTES"  # environment variable: how long to wait for the others
 INTERFACE = "GLOO_SOCKET_IFNAME"
-PERIOD = 0.2  # seconds between attempts
+PERIOD, ATTEMPT = 0.2, 5.0  # seconds between attempts, and for one: a machine that is off does not answer
 DIRECT = timedelta(seconds=30)  # for connections between processes that have met; gloo takes up to 5 times as long
 SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface
 CHECKS = (
@@ -116,7 +116,8 @@ def wait_for_store(host: str, port: int, minutes: float) -> None:
     deadline = time.monotonic() + 60 * minutes
     while True:
         try:
-            socket.create_connection((host, port), timeout=max(deadline - time.monotonic(), PERIOD)).close()
+            left = deadline - time.monotonic()
+            socket.create_connection((host, port), timeout=min(max(left, PERIOD), ATTEMPT)).close()
             return
         except OSError as error:
             if time.monotonic() > deadline - PERIOD:

@@ -56,7 +56,7 @@ def test_two_machines(tmp_path: Path, digits: Path, machines: list[Machine]) -> 
 
     def command(rank: int, **variables: object) -> subprocess.Popen:
         meeting = {"NNODES": 2, "NODE_RANK": rank, "MASTER_ADDR": machines[0].address, "PORT": 29500}
-        options = ("--work-dir", "work", "--epochs", 1)
+        options = ("--work-dir", "work", "--epochs", 1, "--batch", 8, "--checkpoint-activations")
         return start(
             tmp_path, "dist_train.sh", config, 1, *options, prefix=machines[rank].prefix, **(meeting | variables)
         )
@@ -67,9 +67,11 @@ def test_two_machines(tmp_path: Path, digits: Path, machines: list[Machine]) -> 
     assert re.fullmatch(sentence, alone.stderr), alone.stderr
 
     running = [command(rank) for rank in range(2)]
-    for ended in [end(process) for process in running]:
+    both = [end(process) for process in running]
+    for ended in both:
         assert ended.returncode == 0, ended.stderr
         assert "Warning" not in ended.stderr
+    assert "2 processes x 2 images x 2 forward passes" in both[0].stdout + both[0].stderr
     check_parameters(tmp_path / "work")
 
 
