@@ -14,12 +14,13 @@ from brs_detr.engine.checking import check_data
 from brs_detr.engine.config import load_config
 from brs_detr.engine.converting import convert
 from brs_detr.engine.predict import predict
+from brs_detr.engine.trained import checkpoint_of
 from brs_detr.errors import InputError, printable
 from brs_detr.files import check_destination
 from brs_detr.timing import display, report
 from brs_detr.timing.measuring import Effort
 from brs_detr.timing.recording import METHODS
-from brs_detr.timing.run import Settings, check, time_losses
+from brs_detr.timing.run import SHAPES, Settings, check, time_losses
 
 
 def add_train_options(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +39,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--amp", action="store_true", help="mixed precision, bfloat16 where the device has it")
     parser.add_argument("--epochs", type=int, help="train for this many, the learning-rate schedule in proportion")
     parser.add_argument("--seed", type=int)
+    arguments.add_data(parser)
     arguments.add_launcher(parser)
 
 
@@ -46,6 +48,7 @@ def run_train(args: argparse.Namespace) -> None:
 
     python scripts/train.py configs/brs_detr/brs-detr_tiny_digits.py
     brs-detr train brs_detr::brs_detr/brs-detr_tiny_digits.py
+    python scripts/train.py configs/brs_detr/brs-detr_r50_1x_coco.py --data DIR
     bash scripts/dist_train.sh configs/brs_detr/brs-detr_r50_1x_coco.py 8
     """
     launch.train(
@@ -57,6 +60,10 @@ def run_train(args: argparse.Namespace) -> None:
         mixed_precision=args.amp,
         epochs=args.epochs,
         seed=args.seed,
+        data=args.data,
+        share=args.split,
+        image_size=args.image_size,
+        flip=args.flip,
         options=args.cfg_options,
         launcher=args.launcher,
     )
@@ -64,7 +71,7 @@ def run_train(args: argparse.Namespace) -> None:
 
 def add_test_options(parser: argparse.ArgumentParser) -> None:
     arguments.add_config(parser)
-    parser.add_argument("checkpoint")
+    arguments.add_checkpoint(parser)
     parser.add_argument("--work-dir", help="folder of the log; default work_dirs/NAME_OF_CONFIG")
     parser.add_argument("--out", metavar="FILE", help="where to write the metrics; default beside the log")
     arguments.add_launcher(parser)
@@ -74,11 +81,12 @@ def run_test(args: argparse.Namespace) -> None:
     """Evaluate a checkpoint with pycocotools.
 
     python scripts/test.py configs/brs_detr/brs-detr_tiny_digits.py work_dirs/quickstart/epoch_8.pth
+    python scripts/test.py WORK_DIR
     brs-detr test brs_detr::brs_detr/brs-detr_tiny_digits.py work_dirs/quickstart/epoch_8.pth
     """
     launch.evaluate(
         args.config,
-        args.checkpoint,
+        checkpoint_of(args.config, args.checkpoint),
         folder=args.work_dir,
         out=args.out,
         options=args.cfg_options,
@@ -88,7 +96,7 @@ def run_test(args: argparse.Namespace) -> None:
 
 def add_predict_options(parser: argparse.ArgumentParser) -> None:
     arguments.add_config(parser)
-    parser.add_argument("checkpoint")
+    arguments.add_checkpoint(parser)
     parser.add_argument("source", metavar="IMAGE_OR_FOLDER")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the pictures")
     parser.add_argument("--score-thr", type=float, default=0.3, help="show boxes from this score on")
@@ -101,11 +109,12 @@ def run_predict(args: argparse.Namespace) -> None:
     """Detect objects in images: a picture for each, and predictions.json.
 
     python scripts/predict.py CONFIG CHECKPOINT IMAGE_OR_FOLDER --out DIR
+    python scripts/predict.py WORK_DIR IMAGE_OR_FOLDER --out DIR
     brs-detr predict CONFIG CHECKPOINT IMAGE_OR_FOLDER --out DIR
     """
     pictures = predict(
         args.config,
-        args.checkpoint,
+        checkpoint_of(args.config, args.checkpoint),
         args.source,
         args.out,
         threshold=args.score_thr,
@@ -118,13 +127,13 @@ def run_predict(args: argparse.Namespace) -> None:
 
 
 def add_time_loss_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="config files, compared side by side")
+    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="configs or work directories, side by side")
     parser.add_argument(
         "--source",
-        default="shapes",
         metavar="shapes|model|CHECKPOINT",
         help="whose outputs: random ones in the heads' shapes (default); the initialised model's on random "
-        "images; or a checkpoint's on the config's training images. The last two tell the share of an iteration",
+        "images; or a checkpoint's on the config's training images (default of one work directory). The last two tell "
+        "the share of an iteration",
     )
     parser.add_argument(
         "--methods", nargs="+", choices=METHODS, default=list(METHODS), help="how to solve the ranking problems"
@@ -145,10 +154,16 @@ def add_time_loss_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cfg-options", nargs="+", action=KeyValue, metavar="KEY=VALUE", help="change the configs")
 
 
+def source_of(args: argparse.Namespace) -> str:
+    """Of a single work directory its checkpoint, unless --source says otherwise."""
+    single = len(args.configs) == 1 and Path(args.configs[0]).is_dir()
+    return args.source or (checkpoint_of(args.configs[0], None) if single else SHAPES)
+
+
 def timing_settings(args: argparse.Namespace) -> Settings:
     return Settings(
         methods=tuple(dict.fromkeys(args.methods)),
-        source=args.source,
+        source=source_of(args),
         images=args.images,
         image_size=tuple(args.image_size),
         effort=Effort(args.repeats, args.seconds),
@@ -255,4 +270,4 @@ def run(command: str, command_line: list[str] | None = None, program: str | None
         allow_abbrev=False,
     )
     add_options(parser)
-    action(parser.parse_args(command_line))
+    action(parser.parse_intermixed_args(command_line))  # CHECKPOINT may be left out

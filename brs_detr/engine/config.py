@@ -15,7 +15,7 @@ from mmengine.fileio.handlers import YamlHandler
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from brs_detr.engine import config_names, console, spelling
+from brs_detr.engine import config_names, console, pipelines, spelling
 from brs_detr.errors import InputError
 
 
@@ -54,7 +54,8 @@ def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -
     holds values only, and so do those that it is based on.
 
     Raises:
-        InputError: there is no such file, or it is YAML that would run code or cannot be read.
+        InputError: there is no such file, or it is YAML that would run code or cannot be read; or `path` is a folder
+            that is no work directory.
     """
     file = config_names.locate(path)
     if not file.is_file():
@@ -63,7 +64,9 @@ def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -
     for remark in spelling.misspelt_entries(config) + spelling.misspelt_options(config, options or {}):
         console.warn(remark)
     config.merge_from_dict(options or {})
-    config.work_dir = folder or config.get("work_dir") or str(Path("work_dirs", Path(path).stem))
+    pipelines.follow_variables(config, file)
+    own_folder = path if Path(path).is_dir() else config.get("work_dir")
+    config.work_dir = folder or own_folder or str(Path("work_dirs", Path(path).stem))
     return config
 
 

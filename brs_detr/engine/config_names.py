@@ -10,6 +10,8 @@ import mmdet.registry
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
 
+from brs_detr.engine import trained
+
 PACKAGE = "brs_detr"
 CONFIGS = Path(__file__).resolve().parents[1] / ".mim" / "configs"
 
@@ -30,6 +32,12 @@ def register() -> None:
 
 
 def locate(config: str | Path) -> Path:
-    """The file of a config that is given by its path or its name."""
+    """The file of a config that is given by its path, its name, or the work directory of its training.
+
+    Raises:
+        InputError: it is a folder that holds no config, or several.
+    """
     name = str(config)
+    if Path(name).is_dir():
+        return trained.config_in(Path(name))
     return CONFIGS / name.removeprefix(f"{PACKAGE}::") if name.startswith(f"{PACKAGE}::") else Path(name)

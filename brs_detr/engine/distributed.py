@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -11,6 +12,7 @@ from mmengine.config import Config
 
 from brs_detr.errors import InputError, sentence
 
+Outcome = TypeVar("Outcome")
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 # rank, number of processes, rank on this machine
 VARIABLES = {
@@ -75,7 +77,7 @@ def adapt(config: Config) -> None:
         }
 
 
-def first_process_decides(check: Callable[[], list[str]]) -> list[str]:
+def first_process_decides(check: Callable[[], Outcome]) -> Outcome:
     """Run a check once, before any process has written anything, and let all processes end alike.
 
     Raises:

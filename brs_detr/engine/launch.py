@@ -10,10 +10,11 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from brs_detr.data.checks import check_data
-from brs_detr.engine import console, distributed, divergence, work_dir
-from brs_detr.engine.checkpoints import Runner
+from brs_detr.engine import console, distributed, divergence, own_data, pipelines, work_dir
+from brs_detr.engine.checkpoints import Evaluator, Runner
 from brs_detr.engine.config import load_config, set_epochs, strings, use_mixed_precision
 from brs_detr.engine.metrics import without_prefix
+from brs_detr.engine.own_data import OwnData
 from brs_detr.errors import InputError, printable
 from brs_detr.files import check_destination, write_json
 from brs_detr.weights import read_checkpoint
@@ -40,6 +41,10 @@ def train(
     mixed_precision: bool = False,
     epochs: int | None = None,
     seed: int | None = None,
+    data: Path | None = None,
+    share: float | None = None,
+    image_size: str | None = None,
+    flip: str | None = None,
     options: dict[str, Any] | None = None,
     launcher: str = "none",
 ) -> None:
@@ -51,6 +56,10 @@ def train(
         load_from: a checkpoint whose weights to start from; its class layers may differ.
         overwrite: discard the training that the work directory holds.
         epochs: train for this many, with the learning-rate schedule in proportion.
+        data: a folder of one's own images, or its COCO file or data.yaml, instead of the config's data.
+        share: of its training images, to validate on.
+        image_size: ``N`` or ``WxH`` in pixels, which images are resized to fit.
+        flip: of training images, one of ``pipelines.FLIPS``.
         launcher: one of ``distributed.LAUNCHERS``.
 
     Raises:
@@ -80,7 +89,13 @@ def train(
         )
         return found
 
-    remarks += distributed.first_process_decides(prepare)
+    pipelines.set_by_options(config, image_size, flip)
+    with own_data.removed_on_failure() as written:
+        if data or share is not None:
+            own = OwnData(data, share, seed or 0, bool(config.get("load_from")) and not resume, image_size is not None)
+            remarks += own_data.use(config, own, written)
+            config.merge_from_dict(options or {})  # which have the last word
+        remarks += distributed.first_process_decides(prepare)
     run_training(Runner.from_cfg(config), remarks)
 
 
@@ -148,7 +163,7 @@ def evaluate(
         return check_data(config, ("test",))
 
     remarks = distributed.first_process_decides(prepare)
-    runner = Runner.from_cfg(config)
+    runner = Evaluator.from_cfg(config)
     for remark in remarks:
         runner.logger.warning(printable(remark))
     try:
