@@ -110,7 +110,7 @@ def annotation_files(files: Files) -> dict[str, Path]:
             f"Nothing in {listed([str(path) for path in nameless])} tells which file is to be trained on: put train or "
             "val into their names, or give --data one of them and --split 0.2."
         )
-    return {str(split): _only_file(str(split), paths) for split, paths in by_split.items()}
+    return {split: _only_file(split, by_split[split]) for split in WORDS if split in by_split}
 
 
 def _only_file(split: str, paths: list[Path]) -> Path:
