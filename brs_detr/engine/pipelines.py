@@ -52,9 +52,8 @@ def follow_variables(config: Config, file: Path) -> None:
 
 def values_on_the_way(name: str, file: str) -> Iterator[Any]:
     """The values of a variable in a config file and in all that it is based on."""
-    value = Config.fromfile(file).get(name)
-    if value is not None:
-        yield value
+    if name in Path(file).read_text():  # others only inherit it
+        yield Config.fromfile(file).get(name)
     for base in Config._get_base_files(file):
         yield from values_on_the_way(name, Config._get_cfg_path(base, file)[0])
 
