@@ -126,8 +126,8 @@ def check_class_counts(model: ConfigDict, classes: tuple[str, ...], annotations:
         if not set(classes) <= set(own):
             raise InputError(
                 f"{annotations} has {len(own)} classes ({listed(own)}), but metainfo.classes names others "
-                f"({listed(classes)}), and the config says {place} = {count}: set metainfo.classes of every data set to "
-                f"those of the file, and num_classes to {len(own)}; or let `train --data` do both."
+                f"({listed(classes)}), and the config says {place} = {count}: set metainfo.classes in every data set "
+                f"to those of the file, and num_classes to {len(own)}; or let `train --data` do both."
             )
         raise InputError(
             f"The config says {place} = {count}, but its data has {len(classes)} classes "

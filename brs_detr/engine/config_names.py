@@ -4,9 +4,11 @@ mmengine reads ``_base_ = "PACKAGE::FOLDER/NAME.py"`` from the folder ``.mim/con
 to the repository's configs/, which becomes a folder in a wheel.
 """
 
+from functools import cache
 from pathlib import Path
 
 import mmdet.registry
+from mmengine.config import utils
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
 
@@ -26,6 +28,7 @@ def register() -> None:
     if PACKAGE in MODULE2PACKAGE:
         return
     MODULE2PACKAGE[PACKAGE] = module = f"{PACKAGE}.registry"
+    utils.load = cache(utils.load)  # the hundred lists of mmdet's models, read again for every base of mmdet's
     for registry in list(vars(mmdet.registry).values()):
         if isinstance(registry, Registry):
             Registry(registry.name, parent=registry, scope=PACKAGE, locations=[module])

@@ -19,15 +19,18 @@ FILES = {"train": (Path("/data/train.json"), Path("/data/a")), "val": (Path("/da
 FAMILIES = {path.parent.name: path for path in CONFIGS}  # one of each
 
 
-def adapted(path: Path) -> Config:
-    config = Config.fromfile(path)
+def adapted(before: Config) -> Config:
+    config = copy.deepcopy(before)
     adapting.use_data(config, FILES, CLASSES)
     return config
 
 
 def test_every_config_reads_other_data() -> None:
     for path in CONFIGS:
-        before, config = Config.fromfile(path), adapted(path)
+        before = Config.fromfile(path)
+        for name, splits in pipelines.VARIABLES.items():  # each is set once
+            assert all(each.pipeline == before[name] for split in splits for each in pipelines.holders(before, split))
+        config = adapted(before)
         assert {count for _, count in declared_class_counts(config.model)} == {3}
         for split in ("train", "val", "test"):
             (source,) = coco_sources(config, split)
@@ -44,8 +47,8 @@ def test_every_config_reads_other_data() -> None:
 @pytest.mark.parametrize("path", FAMILIES.values(), ids=FAMILIES)
 def test_models_have_as_many_outputs(path: Path) -> None:
     """Of decoder, encoder proposals, RoI, mask and dense heads; the RPN keeps one."""
-    config = adapted(path)
     before = Config.fromfile(path)
+    config = adapted(before)
     with Skeleton():
         model, old = MODELS.build(copy.deepcopy(config.model)), MODELS.build(copy.deepcopy(before.model))
     shapes, old_shapes = ({n: p.shape for n, p in each.named_parameters()} for each in (model, old))

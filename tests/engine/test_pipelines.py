@@ -8,7 +8,6 @@ from mmengine.config import Config
 from brs_detr.engine import pipelines, schedules
 from brs_detr.engine.config import load_config
 from brs_detr.errors import InputError
-from tests.configs.test_configs import CONFIGS
 from tests.reference import ROOT
 
 COCO = ROOT / "configs" / "atss" / "atss_r50_fpn_1x_coco.py"
@@ -40,13 +39,6 @@ def test_a_variable_takes_effect_through_every_level(tmp_path: Path) -> None:
 def test_a_pipeline_of_the_data_set_stays(tmp_path: Path) -> None:
     own = "train_dataloader = dict(dataset=dict(pipeline=_base_.train_pipeline[:2]))"
     assert kinds(load_config(str(derived(tmp_path, own)), None, None), "train") == ["LoadImage", "LoadAnnotations"]
-
-
-def test_the_project_sets_every_pipeline_once() -> None:
-    for path in CONFIGS:
-        config = Config.fromfile(path)
-        for name, splits in pipelines.VARIABLES.items():
-            assert all(each.pipeline == config[name] for split in splits for each in pipelines.holders(config, split))
 
 
 @pytest.mark.parametrize(("text", "sides"), [("640", (640, 640)), ("480x800", (800, 480)), ("800X480", (800, 480))])

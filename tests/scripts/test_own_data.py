@@ -55,9 +55,9 @@ def test_from_yolo_with_weights_of_other_classes(program: Program, digits: Path,
     work = tmp_path / "work"
     arguments = "train", TINY, "--data", tmp_path / "data", "--work-dir", work
     torch.manual_seed(0)
-    model = MODELS.build(
-        Config.fromfile(TINY).model | {"bbox_head": {**Config.fromfile(TINY).model.bbox_head, "num_classes": 3}}
-    )
+    config = Config.fromfile(TINY)
+    config.model.bbox_head.num_classes = 3
+    model = MODELS.build(config.model)
     model.init_weights()
     torch.save(model.state_dict(), tmp_path / "three.pth")
     status, output, errors = program(*arguments, "--load-from", tmp_path / "three.pth", *OPTIONS)
