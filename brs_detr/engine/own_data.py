@@ -172,12 +172,12 @@ def place(name: str, split: Split, folder: Path, written: list[Path]) -> tuple[P
 
 @contextmanager
 def removed_on_failure() -> Iterator[list[Path]]:
-    """Gives a list, for files and then the folders made for them, that are removed where an error ends the block."""
+    """Gives a list, for files and the folders made for them, that are removed where an error ends the block."""
     written: list[Path] = []
     try:
         yield written
     except BaseException:
-        for path in written:
+        for path in sorted(written, key=lambda each: len(each.parts), reverse=True):  # files before folders
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
             elif path.is_file():

@@ -61,7 +61,7 @@ def test_models_have_as_many_outputs(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("side", "size"),
-    [(60, None), (10, None), (8, (1664, 992)), (5, (1984, 1184)), (70, (1056, 640)), (600, (672, 416))],
+    [(60, None), (20, None), (12, (1792, 1056)), (5, (1984, 1216)), (70, (1216, 736)), (600, (672, 384))],
 )
 def test_image_size_suits_the_objects(side: float, size: tuple[int, int] | None) -> None:
     """Of images of 640 x 480 pixels, which the config enlarges by 5/3."""
