@@ -22,7 +22,8 @@ WORDS = {  # of a path that tell its split
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 LOOKED_FOR = (
     "COCO files (.json with lists of images and categories) such as annotations/instances_train2017.json, "
-    "train/_annotations.coco.json or train.json, each with its images anywhere below the folder, and YOLO's data.yaml"
+    "train/_annotations.coco.json or train.json, each with its images anywhere below the folder, and YOLO's data.yaml "
+    "or classes.txt"
 )
 
 
@@ -142,11 +143,13 @@ def image_folder(files: Files, names: list[str], annotations: Path, split: str) 
 def relocated(files: Files, names: list[str], split: str) -> dict[str, str]:
     """For names that lead nowhere from any one folder: where files of these names are, seen from the data folder.
 
-    Of several files, the one with the most folders in common, then one whose path names the split.
+    Without any, a file of the name with another suffix will do. Of several files, the one with the most folders in
+    common, then one whose path names the split.
     """
     by_name: dict[str, list[Path]] = defaultdict(list)
     for path in files.of_kind(IMAGES):
         by_name[path.name].append(path)
+        by_name[path.stem].append(path)  # for images that were converted to another format
     places: dict[str, str] = {}
     for name in names:
         parts = PurePosixPath(name.replace("\\", "/")).parts
@@ -156,7 +159,8 @@ def relocated(files: Files, names: list[str], split: str) -> dict[str, str]:
             common = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
             return common, files.split_of(path) == split
 
-        if candidates := sorted(by_name.get(parts[-1] if parts else "", []), key=suits):
+        last = parts[-1] if parts else ""
+        if candidates := sorted(by_name.get(last) or by_name.get(PurePosixPath(last).stem, []), key=suits):
             if len(candidates) > 1 and suits(candidates[-1]) == suits(candidates[-2]):
                 continue  # which one is meant, nothing tells
             places[name] = candidates[-1].relative_to(files.folder).as_posix()

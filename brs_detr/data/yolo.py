@@ -17,12 +17,13 @@ from brs_detr.data.layouts import IMAGES, Files, Split
 from brs_detr.errors import InputError
 
 SPLITS = ("train", "val", "test")
+CLASS_LISTS = {"classes.txt", "obj.names"}  # of Label Studio and CVAT
 TURNED = {5, 6, 7, 8}  # EXIF orientations that exchange width and height
 ORIENTATION = 274
 
 
 def description(files: Files) -> tuple[Path, dict[str, Any]] | None:
-    """The YAML file that names classes and splits, and its content; None where there is none.
+    """The file that names classes and splits, and its content; None where there is none.
 
     Raises:
         InputError: there are several.
@@ -37,7 +38,19 @@ def description(files: Files) -> tuple[Path, dict[str, Any]] | None:
             found.append((path, content))
     if len(found) > 1:
         raise InputError(f"{found[0][0]} and {found[1][0]} both describe data of YOLO: give --data one of them.")
-    return found[0] if found else None
+    return found[0] if found else list_of_classes(files)
+
+
+def list_of_classes(files: Files) -> tuple[Path, dict[str, Any]] | None:
+    """Where there is no such file: classes.txt, one a line, and the splits that folders name, or one to train on."""
+    lists = [path for path in files.of_kind({".txt", ".names"}) if path.name in CLASS_LISTS]
+    if not lists:
+        return None
+    path = min(lists, key=lambda each: len(each.parts))
+    content: dict[str, Any] = {"names": [line.strip() for line in path.read_text().splitlines() if line.strip()]}
+    for image in files.of_kind(IMAGES):
+        content.setdefault(files.split_of(image.parent) or "train", []).append(str(image.absolute()))
+    return path, content
 
 
 def class_names(path: Path, content: dict[str, Any]) -> list[str]:
@@ -200,5 +213,5 @@ def lost_labels(images: list[Path]) -> list[Path]:
     """Files in folders of labels that belong to none of the images. Other text may lie where images do."""
     labels = {labels_of(image) for image in images}
     folders = {path.parent for path in labels if path.parent.is_dir()} - {image.parent for image in images}
-    found = {path for folder in folders for path in folder.glob("*.txt") if path.name != "classes.txt"}
+    found = {path for folder in folders for path in folder.glob("*.txt") if path.name not in CLASS_LISTS}
     return sorted(found - labels)

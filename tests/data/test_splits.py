@@ -177,3 +177,22 @@ def test_yolo_lines_that_are_malformed(digits: Path, tmp_path: Path, line: str, 
 def test_yolo_descriptions_that_are_wrong(digits: Path, tmp_path: Path, description: str, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         find_splits(yolo_with(digits, tmp_path, description))
+
+
+def test_yolo_without_a_description(digits: Path, tmp_path: Path) -> None:
+    own.yolo(digits, tmp_path)
+    (tmp_path / "data.yaml").unlink()
+    (tmp_path / "classes.txt").write_text("".join(f"n{number}\n" for number in range(10)))
+    splits, classes = find_splits(tmp_path)
+    assert [len(split.content["images"]) for split in splits.values()] == [8, 4]
+    assert classes[3] == "n3"
+
+
+def test_images_converted_to_another_format_are_found(digits: Path, tmp_path: Path) -> None:
+    def rename(content: dict) -> None:
+        for image in content["images"]:
+            image["file_name"] = image["file_name"].replace(".png", ".jpg")
+
+    splits, _ = find_splits(spoilt(digits, tmp_path, "train", rename))
+    assert all_there(splits)
+    assert "names its images otherwise than they lie" in splits["train"].remarks[0]
