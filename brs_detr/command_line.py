@@ -10,7 +10,8 @@ import sys
 from types import ModuleType
 
 from brs_detr import __version__
-from brs_detr.errors import InputError, ends_with_a_sentence
+from brs_detr.endings import ends_with_a_sentence
+from brs_detr.errors import InputError
 
 COMMANDS = {
     "train": "train a config",
@@ -37,10 +38,10 @@ def import_commands() -> ModuleType:
     return importlib.import_module("brs_detr.engine.commands")
 
 
-@ends_with_a_sentence
 def run(command: str, arguments: list[str] | None = None, program: str | None = None) -> None:
     """Run one of COMMANDS; its arguments are those of the process unless given, like the program's name."""
-    import_commands().run(command, arguments, program)
+    with ends_with_a_sentence(arguments):
+        import_commands().run(command, arguments, program)
 
 
 def main() -> None:

@@ -1,12 +1,4 @@
-"""Errors that are the input's fault and end a program with one sentence."""
-
-import functools
-import os
-import sys
-from collections.abc import Callable
-from typing import ParamSpec
-
-Arguments = ParamSpec("Arguments")
+"""Errors that are the input's fault; their messages say what is wrong, and the remedy."""
 
 
 class InputError(ValueError):
@@ -30,18 +22,3 @@ def sentence(error: InputError) -> str:
 def printable(text: str) -> str:
     """The text with escapes for what a terminal would obey: names of files, tensors and classes may hold anything."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
-
-
-def ends_with_a_sentence(main: Callable[Arguments, None]) -> Callable[Arguments, None]:
-    """Decorate a program: an InputError is printed without traceback and the exit status is 2, or 1 if incomplete."""
-
-    @functools.wraps(main)
-    def program(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
-        try:
-            main(*args, **kwargs)
-        except InputError as error:
-            if os.environ.get("RANK", "0") == "0":
-                print(f"error: {sentence(error)}", file=sys.stderr)
-            raise SystemExit(1 if isinstance(error, IncompleteError) else 2) from None
-
-    return program

@@ -5,7 +5,7 @@ import math
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ def check_destination(path: str | Path) -> None:
     """Look beforehand whether a file can be written; its folder may be missing.
 
     Raises:
-        InputError: it is a folder, lies below a file, or its folder is not writable.
+        InputError: it is a folder or a device, lies below a file, or its folder is not writable.
     """
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder: give the name of a file.")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is a device or a pipe, whose place no file may take: give the name of a file.")
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir():
         raise InputError(f"{path} cannot be written, for {folder} is a file: choose another place.")
@@ -37,16 +39,19 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    temporary.touch(exist_ok=False)  # unlike tempfile's, which only their owner may read
-    mode = temporary.stat().st_mode
     try:
+        temporary.touch(exist_ok=False)  # unlike tempfile's, which only their owner may read
+        mode = temporary.stat().st_mode
         yield temporary
         temporary.chmod(mode)  # safetensors puts a private file of its own in its place
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
+            error.filename = str(path)  # a full disk names no file, and the temporary one says nothing to a user
         raise
 
 

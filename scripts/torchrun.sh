@@ -11,16 +11,20 @@ free_port() {
 }
 
 torchrun() {
-    local processes=$1 cores
+    local processes=$1 cores address="${MASTER_ADDR:-127.0.0.1}" port="${PORT:-}"
     shift
     cores="$("$PYTHON" -c 'import os; print(len(os.sched_getaffinity(0)))')"
     # On CPUs the processes share the cores; torch would give each of them one thread.
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores > processes ? cores / processes : 1))}"
-    exec "$PYTHON" -m torch.distributed.run \
+    export MKL_NUM_THREADS="${MKL_NUM_THREADS:-$OMP_NUM_THREADS}"
+    export TORCH_CPP_LOG_LEVEL="${TORCH_CPP_LOG_LEVEL:-ERROR}" # no warnings of hosts without a name
+    [ -n "$port" ] || port="$([ "${NNODES:-1}" = 1 ] && free_port || echo 29500)"
+    exec "$PYTHON" "$here/torchrun.py" \
         --nnodes "${NNODES:-1}" \
-        --node-rank "${NODE_RANK:-0}" \
         --nproc-per-node "$processes" \
-        --master-addr "${MASTER_ADDR:-127.0.0.1}" \
-        --master-port "${PORT:-$([ "${NNODES:-1}" = 1 ] && free_port || echo 29500)}" \
+        --max-restarts "${MAX_RESTARTS:-0}" \
+        --rdzv-backend machines \
+        --rdzv-endpoint "$address:$port" \
+        --rdzv-conf "rank=${NODE_RANK:-0}" \
         "$@"
 }

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from brs_detr.errors import InputError, ends_with_a_sentence, printable
+from brs_detr.endings import ends_with_a_sentence
+from brs_detr.errors import InputError, printable
 from brs_detr.weights import LoadReport
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,7 +22,7 @@ def test_control_characters_are_escaped() -> None:
 
 
 def test_sentences_are_printable(capsys: pytest.CaptureFixture[str]) -> None:
-    @ends_with_a_sentence
+    @ends_with_a_sentence()
     def program() -> None:
         raise InputError(f"The file {ODD} does not exist.")
 

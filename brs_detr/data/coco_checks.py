@@ -54,9 +54,17 @@ def check_categories(source: CocoSource, content: Content) -> tuple[str, ...]:
 def files_in(folder: Path) -> set[str]:
     """The names of a folder's files; none where it cannot be listed, or its name is none."""
     try:
-        return {entry.name for entry in os.scandir(folder) if not entry.is_dir()}
+        return {entry.name for entry in os.scandir(folder) if _is_file(entry)}
     except (OSError, ValueError):
         return set()
+
+
+def _is_file(entry: os.DirEntry) -> bool:
+    """Neither a folder, nor a pipe that would be waited for, nor a link that leads in a circle."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def check_images(source: CocoSource, content: Content) -> list[str]:

@@ -18,7 +18,8 @@ import cv2
 from numpy.random import RandomState
 
 from brs_detr.data import masks, synthesis
-from brs_detr.errors import InputError, ends_with_a_sentence
+from brs_detr.endings import add_debug, ends_with_a_sentence
+from brs_detr.errors import InputError
 
 CLASSES = tuple("0123456789")
 SHARE_OF_SCANS = {"train": 0.7, "val": 0.2, "test": 0.1}
@@ -137,7 +138,7 @@ def build(folder: str | Path, parameters: Parameters) -> bool:
     return True
 
 
-@ends_with_a_sentence
+@ends_with_a_sentence()
 def main() -> None:
     defaults = Parameters()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -146,8 +147,9 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=getattr(defaults, name), help=f"{name} images")
     parser.add_argument("--size", type=int, default=defaults.size, help="side of the images in pixels")
     parser.add_argument("--seed", type=int, default=defaults.seed)
+    add_debug(parser)
     options = vars(parser.parse_args())
-    folder = options.pop("out")
+    folder, _ = options.pop("out"), options.pop("debug")
     written = build(folder, Parameters(**options))
     print(f"{folder}: {'written' if written else 'already there, reused'}")
 

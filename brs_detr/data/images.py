@@ -5,6 +5,7 @@ animation counts. A rotation in the EXIF data is applied, as mmdet, Detectron2 a
 boxes refer to the upright image. A truncated file is no image.
 """
 
+import errno
 import os
 from collections.abc import Callable, Iterable
 from multiprocessing.pool import ThreadPool
@@ -19,6 +20,7 @@ from brs_detr.errors import InputError
 
 # Longer side by shorter side: beyond, keeping the aspect while resizing to 128 pixels leaves a side of none.
 MOST_ELONGATED = 250
+OF_THE_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 def check_sides(image: str, height: int, width: int) -> None:
@@ -28,6 +30,16 @@ def check_sides(image: str, height: int, width: int) -> None:
             f"{image} has {width} x {height} pixels: one side may be at most {MOST_ELONGATED} times the other, since "
             "nothing is left of the shorter one when the image is resized. Cut it into pieces, or remove it."
         )
+
+
+def fault_of_image(error: Exception) -> str:
+    """What the system says about a file that cannot be read, as ``" (permission denied)"``, nothing where it says none.
+
+    Raises the error itself where the machine is at fault: too many open files, or no memory.
+    """
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in OF_THE_MACHINE):
+        raise error
+    return f" ({error.strerror.lower()})" if isinstance(error, OSError) and error.strerror else ""
 
 
 @TRANSFORMS.register_module()
@@ -42,8 +54,10 @@ class LoadImage(LoadImageFromFile):
         try:
             loaded = super().transform(results)
         except Exception as error:  # the decoders raise anything: AssertionError, cv2.error, OSError, ...
+            fault = fault_of_image(error)
             raise InputError(
-                f"The image {results['img_path']} cannot be read: replace the file, or remove it from the annotations."
+                f"The image {results['img_path']} cannot be read{fault}: replace the file, or remove it from the "
+                "annotations."
             ) from error
         if loaded is not None:
             check_sides(f"The image {results['img_path']}", *loaded["img_shape"])
@@ -56,10 +70,13 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         InputError: the file is not an image, or too elongated.
     """
+    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
+        raise InputError(f"The image {path} cannot be read: it is no file.")
     try:
         pixels = LoadImageFromFile()({"img_path": str(path)})["img"]
     except Exception as error:  # as in LoadImage
-        raise InputError(f"The image {path} cannot be read: it is damaged or not an image.") from error
+        fault = fault_of_image(error) or ": it is damaged or not an image"
+        raise InputError(f"The image {path} cannot be read{fault}.") from error
     check_sides(f"The image {path}", *pixels.shape[:2])
     return np.ascontiguousarray(pixels[..., ::-1])
 

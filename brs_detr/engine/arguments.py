@@ -1,14 +1,25 @@
 """Command-line options that several scripts share."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from mmengine.config import DictAction
 
+from brs_detr.endings import REFUSED
 from brs_detr.engine.distributed import LAUNCHERS
 from brs_detr.engine.pipelines import FLIPS
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaint is printed once for all processes, which were given the same arguments."""
+
+    def error(self, message: str) -> NoReturn:
+        if os.environ.get("RANK", "0") != "0":
+            raise SystemExit(REFUSED)
+        super().error(message)
 
 
 class KeyValue(DictAction):

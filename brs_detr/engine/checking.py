@@ -17,7 +17,7 @@ from brs_detr.data.coco_checks import Report, check_all_images, check_source
 from brs_detr.data.coco_file import CocoSource
 from brs_detr.engine.config import load_config
 from brs_detr.errors import InputError
-from brs_detr.files import write_text
+from brs_detr.files import check_destination, write_text
 
 SPLITS = ("train", "val", "test")
 
@@ -128,6 +128,8 @@ def check_data(
         0 where nothing is to be mended, or was now; 1 where `fix` would mend something; 2 where something is refused.
     """
     single = path.endswith(".json")
+    if fix:
+        check_destination(fix if single else Path(fix, f"{SPLITS[0]}.json"))
     if single and open_images and images is None:
         raise InputError("--images needs the folder of the images: give it after the COCO file.")
     if images and not single:

@@ -11,11 +11,19 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMEngineRunner
+from torch import nn
+from torch.utils.data import DataLoader
 
-from brs_detr.engine import console, schedules
+from brs_detr.engine import console, resuming, schedules, work_dir
 from brs_detr.engine.divergence import DivergenceHook, check_weights
+from brs_detr.engine.interim import InterimCheckpointHook, Saved, accumulates
+from brs_detr.engine.loops import continued_loop
+from brs_detr.engine.preemption import protect_worker
+from brs_detr.engine.record import Record, RecordHook
+from brs_detr.engine.seeding import SeedingHook, seeded_loader
 from brs_detr.errors import InputError, printable
 from brs_detr.files import write_bytes, write_text
+from brs_detr.heads.together import rank_together
 from brs_detr.weights import load_content, read_checkpoint, skip_pretrained
 
 
@@ -39,6 +47,13 @@ class WholeCheckpointHook(CheckpointHook):
     """mmengine's hook removes the outdated checkpoint before it writes the new one; this one after."""
 
     best_ckpt_path: str | None
+    postponed = False
+
+    def every_n_train_iters(self, runner: MMEngineRunner, n: int, start: int = 0) -> bool:
+        """Every n iterations, or the first one after that whose gradients are used up."""
+        due = self.postponed or super().every_n_train_iters(runner, n, start)
+        self.postponed = due and accumulates(runner)
+        return due and not self.postponed
 
     def _save_checkpoint_with_step(self, runner: MMEngineRunner, step: int, meta: dict) -> None:
         name = self.filename_tmpl.format(step)
@@ -84,6 +99,9 @@ class Runner(MMEngineRunner):
     """mmengine's runner, which loads a checkpoint whole or not at all, and neither saves nor scores what diverged."""
 
     new_classes = False  # whether loaded weights may belong to another number of classes
+    record: Record  # of the training
+    saved: Saved | None = None
+    _train_dataloader: Any
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
@@ -107,22 +125,41 @@ class Runner(MMEngineRunner):
 
     def register_hooks(self, *args: Any, **kwargs: Any) -> None:
         super().register_hooks(*args, **kwargs)
-        self.register_hook(DivergenceHook())
+        for hook in (DivergenceHook(), RecordHook(), SeedingHook()):
+            self.register_hook(hook)
+        self.register_hook(InterimCheckpointHook(self.cfg.get("checkpoint_minutes")))
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | dict, *args: Any, **kwargs: Any) -> DataLoader:
+        """A data loader whose workers are protected from signals."""
+        if isinstance(dataloader, dict):
+            dataloader = {"worker_init_fn": dict(type=protect_worker), **dataloader}
+            dataloader.pop("disable_subprocess_warning", None)  # goes with mmengine's own worker_init_fn
+        return MMEngineRunner.build_dataloader(dataloader, *args, **kwargs)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        rank_together(model)
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        built = super().build_train_loop(loop)
+        self.record = resuming.restore_record(self)
+        self._train_dataloader = seeded_loader(self._train_dataloader, self.seed)
+        built = super().build_train_loop(continued_loop(loop))
         if not len(built.dataloader):
             raise InputError(
                 f"train_dataloader gives no batch: its {len(built.dataloader.dataset)} images do not fill one of "
-                f"{built.dataloader.batch_size or 'this size'}, and drop_last leaves away what is not full. Lower "
+                f"{built.dataloader.batch_sampler.batch_size}, and drop_last leaves away what is not full. Lower "
                 "train_dataloader.batch_size, or set drop_last=False."
             )
         return built
 
-    def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
         if remark := check_weights(self.model):
             self.logger.warning(remark)
-        super().save_checkpoint(*args, **kwargs)
+        super().save_checkpoint(out_dir, filename, *args, **kwargs)
+        meta = kwargs.get("meta")
+        if meta and kwargs.get("save_optimizer", True):
+            self._note_saved(Path(out_dir, filename), meta["iter"])
 
     def _init_model_weights(self) -> None:
         """No download of a backbone's weights that the checkpoint is about to replace."""
@@ -151,7 +188,16 @@ class Runner(MMEngineRunner):
                 f"The checkpoint {filename} cannot be resumed, it has no {absent[0]}: start from its weights "
                 "with --load-from instead."
             )
+        configured = resuming.learning_rates(self.optim_wrapper)
         super().resume(filename, *args, **kwargs)
+        resuming.compare_with_checkpoint(self, configured)
+        if Path(filename).parent.resolve() == Path(self.work_dir).resolve():
+            self._note_saved(Path(filename), self.iter)
+
+    def _note_saved(self, path: Path, iteration: int) -> None:
+        self.saved = Saved(path, iteration, self.record.evaluated)
+        if is_main_process():
+            work_dir.remove_outdated_interim(self.work_dir, path)
 
 
 class Evaluator(Runner):

@@ -8,12 +8,14 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 
-from brs_detr.engine import arguments, config_names, console, launch
+from brs_detr import endings, peers
+from brs_detr.engine import arguments, config_errors, config_names, console, launch
 from brs_detr.engine.arguments import KeyValue
 from brs_detr.engine.checking import check_data
 from brs_detr.engine.config import load_config
 from brs_detr.engine.converting import convert
 from brs_detr.engine.predict import predict
+from brs_detr.engine.resuming import LAST
 from brs_detr.engine.trained import checkpoint_of
 from brs_detr.errors import InputError, printable
 from brs_detr.files import check_destination
@@ -26,20 +28,30 @@ from brs_detr.timing.run import SHAPES, Settings, check, time_losses
 def add_train_options(parser: argparse.ArgumentParser) -> None:
     arguments.add_config(parser)
     parser.add_argument("--work-dir", help="checkpoints and logs; default work_dirs/NAME_OF_CONFIG")
-    start = parser.add_mutually_exclusive_group()
+    start = parser.add_mutually_exclusive_group()  # --load-from goes with --resume auto, see launch.train
     start.add_argument(
         "--resume",
         nargs="?",
-        const=launch.LAST,
+        const=LAST,
         metavar="CHECKPOINT",
-        help="continue from a checkpoint, by default the last of the work directory",
+        help="continue from a checkpoint, by default the newest of the work directory; auto: start, or continue",
     )
-    start.add_argument("--load-from", metavar="CHECKPOINT", help="start from the weights of a checkpoint")
+    parser.add_argument("--load-from", metavar="CHECKPOINT", help="start from the weights of a checkpoint")
     start.add_argument("--overwrite", action="store_true", help="discard what the work directory holds")
     parser.add_argument("--amp", action="store_true", help="mixed precision, bfloat16 where the device has it")
+    parser.add_argument("--sync-ranking", action="store_true", help="rank the samples of all processes together")
     parser.add_argument("--epochs", type=int, help="train for this many, the learning-rate schedule in proportion")
     parser.add_argument("--seed", type=int)
     arguments.add_data(parser)
+    parser.add_argument(
+        "--checkpoint-minutes", type=float, metavar="N", help="save every N minutes too, to be continued amid an epoch"
+    )
+    parser.add_argument(
+        "--batch", type=int, metavar="IMAGES", help="of all processes together for each step, at the same learning rate"
+    )
+    parser.add_argument(
+        "--checkpoint-activations", action="store_true", help="less memory: compute them again for gradients"
+    )
     arguments.add_launcher(parser)
 
 
@@ -58,12 +70,16 @@ def run_train(args: argparse.Namespace) -> None:
         load_from=args.load_from,
         overwrite=args.overwrite,
         mixed_precision=args.amp,
+        sync_ranking=args.sync_ranking,
         epochs=args.epochs,
         seed=args.seed,
         data=args.data,
         share=args.split,
         image_size=args.image_size,
         flip=args.flip,
+        checkpoint_minutes=args.checkpoint_minutes,
+        batch=args.batch,
+        checkpoint_activations=args.checkpoint_activations,
         options=args.cfg_options,
         launcher=args.launcher,
     )
@@ -263,11 +279,14 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[a
 def run(command: str, command_line: list[str] | None = None, program: str | None = None) -> None:
     """Parse the arguments of a command, the process's own unless given, and run it."""
     add_options, action = COMMANDS[command]
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         prog=program,
         description=inspect.getdoc(action),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add_options(parser)
-    action(parser.parse_intermixed_args(command_line))  # CHECKPOINT may be left out
+    endings.add_debug(parser)
+    args = parser.parse_intermixed_args(command_line)  # CHECKPOINT may be left out
+    with peers.together(), config_errors.explained(config_errors.given(args)):
+        action(args)

@@ -7,7 +7,7 @@ from typing import IO, Any
 
 import torch
 import yaml
-from mmdet.registry import OPTIM_WRAPPERS
+from mmdet.registry import MODELS, OPTIM_WRAPPERS
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.fileio import register_handler
@@ -15,8 +15,9 @@ from mmengine.fileio.handlers import YamlHandler
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from brs_detr.engine import config_names, console, pipelines, spelling
+from brs_detr.engine import config_errors, config_names, console, pipelines, spelling
 from brs_detr.errors import InputError
+from brs_detr.losses import RankingLoss
 
 
 class ValueLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -50,6 +51,19 @@ def _problem(error: yaml.YAMLError) -> str:
     return f"{what}, line {mark.line + 1}" if mark else str(what)
 
 
+def read_config(path: str | Path) -> Config:
+    """A config, given by its path or its name, as it stands.
+
+    Raises:
+        InputError: it or one of its bases is missing or mistaken, or is YAML that would run code.
+    """
+    file = config_names.locate(path)
+    if not file.is_file():
+        raise InputError(f"The config {path} {'is no file' if file.exists() else 'does not exist'}.")
+    with config_errors.reading(file):
+        return Config.fromfile(file)
+
+
 def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -> Config:
     """Read a config, merge the command line's ``key=value`` options, settle the work directory.
 
@@ -57,17 +71,15 @@ def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -
     holds values only, and so do those that it is based on.
 
     Raises:
-        InputError: there is no such file, or it is YAML that would run code or cannot be read; or `path` is a folder
-            that is no work directory.
+        InputError: there is no such file, it or a base cannot be read, or an option does not go with it; or `path` is a
+            folder that is no work directory.
     """
-    file = config_names.locate(path)
-    if not file.is_file():
-        raise InputError(f"The config {path} does not exist.")
-    config = Config.fromfile(file)
+    config = read_config(path)
     for remark in spelling.misspelt_entries(config) + spelling.misspelt_options(config, options or {}):
         console.warn(remark)
-    config.merge_from_dict(options or {})
-    pipelines.follow_variables(config, file)
+    with config_errors.merging(path, options or {}):
+        config.merge_from_dict(options or {})
+    pipelines.follow_variables(config, config_names.locate(path))
     own_folder = path if Path(path).is_dir() else config.get("work_dir")
     config.work_dir = folder or own_folder or str(Path("work_dirs", Path(path).stem))
     return config
@@ -105,6 +117,39 @@ def set_epochs(config: Config, epochs: int) -> None:
                 scheduler[key] = round(scheduler[key] * stretch)
         if "milestones" in scheduler:
             scheduler.milestones = sorted({max(1, round(step * stretch)) for step in scheduler.milestones})
+
+
+def rank_over_processes(config: Config) -> None:
+    """Let every ranking loss of the model rank the samples of all processes together.
+
+    Raises:
+        InputError: none ranks, or one of them by a method that cannot.
+    """
+    losses = dict(_ranking_losses(config.model, "model"))
+    if not losses:
+        raise InputError(f"--sync-ranking: no loss of {config.filename} ranks.")
+    for name, loss in losses.items():
+        if loss.get("method") == "bucketed":
+            raise InputError(
+                f'--sync-ranking: {name} has method="bucketed", whose buckets are the means of one process\'s samples. '
+                'Give it method="exact".'
+            )
+        loss["sync"] = True
+
+
+def _ranking_losses(entry: Any, name: str) -> Iterator[tuple[str, dict]]:
+    """The configs of ranking losses in a model's, by where they are."""
+    if isinstance(entry, dict):
+        kind = MODELS.get(entry["type"]) if isinstance(entry.get("type"), str) else entry.get("type")
+        if isinstance(kind, type) and issubclass(kind, RankingLoss):
+            yield name, entry
+        entry = entry.items()
+    elif isinstance(entry, (list, tuple)):
+        entry = enumerate(entry)
+    else:
+        return
+    for key, value in entry:
+        yield from _ranking_losses(value, f"{name}.{key}")
 
 
 @OPTIM_WRAPPERS.register_module()

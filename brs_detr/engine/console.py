@@ -7,6 +7,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from types import ModuleType
 
 from mmdet.registry import HOOKS
@@ -30,6 +31,8 @@ HOUSEKEEPING = (
     '"HardDiskBackend" is the alias',
     "`save_param_scheduler` is True but",  # the config has no schedule
     "`resume_param_scheduler` is True but",
+    "Resumed iteration number is not divisible",  # no accumulated gradient is lost: loops.py, interim.py
+    "Advance dataloader",  # it begins there: loops.py
 )
 
 
@@ -64,9 +67,19 @@ def console_handlers(logger: logging.Logger) -> list[logging.Handler]:
 
 
 def quieten(logger: logging.Logger) -> None:
-    """Keep mmengine's housekeeping off the console."""
+    """Keep mmengine's housekeeping off the console, and let a log that cannot be written end the run."""
     for handler in console_handlers(logger):
         handler.addFilter(_Housekeeping())
+    for handler in logger.handlers:
+        handler.handleError = partial(_raise, handler)  # type: ignore[method-assign]
+
+
+def _raise(handler: logging.Handler, record: logging.LogRecord) -> None:
+    """Pass on the error that a handler meets, in place of its traceback for every line: a closed pipe, a full disk."""
+    error = sys.exc_info()[1]
+    if isinstance(error, OSError) and error.errno and isinstance(handler, logging.FileHandler):
+        error.filename = error.filename or handler.baseFilename
+    raise
 
 
 def warn(remark: str) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from mmdet.registry import MODELS
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from brs_detr.engine.config import read_config
 from brs_detr.engine.config_names import CONFIGS
 from brs_detr.errors import CheckpointError
 from brs_detr.files import whole_file
@@ -32,12 +32,10 @@ def build_skeleton(config: str | Path) -> nn.Module:
     """The model of a config without memory for its weights.
 
     Raises:
-        CheckpointError: there is no such config.
+        InputError: the config cannot be read.
     """
-    if not Path(config).is_file():
-        raise CheckpointError(f"The config {config} does not exist.")
     init_default_scope("mmdet")
-    model_config = Config.fromfile(str(config)).model
+    model_config = read_config(config).model
     with Skeleton():
         return MODELS.build(model_config)
 
@@ -109,7 +107,8 @@ def write_weights(path: Path, weights: dict[str, Tensor], meta: dict[str, Any]) 
     check_suffix(path)
     with whole_file(path) as temporary:
         if path.suffix == ".pth":
-            torch.save({"state_dict": weights, "meta": meta}, temporary)
+            with temporary.open("wb") as file:  # whose errors say what is wrong, unlike those of a path
+                torch.save({"state_dict": weights, "meta": meta}, file)
         else:
             alone = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()}
             save_file(alone, temporary, {name: str(value) for name, value in meta.items()})

@@ -1,7 +1,6 @@
 """Several processes: GPUs by nccl, CPUs by gloo, whatever launched them."""
 
 import os
-import subprocess
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
@@ -10,6 +9,7 @@ import torch
 import torch.distributed as dist
 from mmengine.config import Config
 
+from brs_detr import peers, rendezvous, slurm
 from brs_detr.errors import InputError, sentence
 
 Outcome = TypeVar("Outcome")
@@ -22,24 +22,33 @@ VARIABLES = {
 }
 
 
-def first_host(launcher: str) -> str:
-    """The machine on which rank 0 runs."""
-    if launcher != "slurm":
-        return "127.0.0.1"
-    hosts = subprocess.run(
-        ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return hosts.stdout.split()[0]
+def machines(launcher: str) -> int:
+    """How many machines the processes run on."""
+    if launcher == "slurm":
+        return int(os.environ.get("SLURM_STEP_NUM_NODES", os.environ.get("SLURM_NNODES", "1")))
+    here = os.environ.get("LOCAL_WORLD_SIZE" if launcher == "pytorch" else "OMPI_COMM_WORLD_LOCAL_SIZE")
+    return -(-int(os.environ["WORLD_SIZE"]) // int(here)) if here else 1
+
+
+def find_meeting_point(launcher: str) -> None:
+    """Settle MASTER_ADDR and MASTER_PORT where the environment does not, and the network interface that leads there.
+
+    Raises:
+        InputError: MASTER_ADDR cannot be reached from other machines.
+    """
+    by_slurm = launcher == "slurm" and "SLURM_JOB_ID" in os.environ
+    hosts = slurm.hosts() if by_slurm else []
+    os.environ.setdefault("MASTER_ADDR", hosts[0] if hosts else "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", os.environ.get("PORT") or str(slurm.port() if by_slurm else 29500))
+    rendezvous.choose_interface([os.environ["MASTER_ADDR"], *hosts], machines=machines(launcher))
 
 
 def start(launcher: str, timeout_seconds: int = 1800) -> None:
     """Join the launcher's process group.
 
     Raises:
-        InputError: the launcher's variables are not set, or there are more processes than GPUs.
+        InputError: the launcher's variables are not set, there are more processes than GPUs, or the others cannot be
+            reached.
     """
     if launcher == "none" or dist.is_initialized():
         return
@@ -47,20 +56,19 @@ def start(launcher: str, timeout_seconds: int = 1800) -> None:
     if len(values) < len(VARIABLES[launcher]):
         raise InputError(f"--launcher {launcher} needs {', '.join(VARIABLES[launcher])}: use scripts/dist_train.sh.")
     os.environ.update(zip(VARIABLES["pytorch"], values, strict=True))
-    if "MASTER_ADDR" not in os.environ:
-        os.environ["MASTER_ADDR"] = first_host(launcher)
-    os.environ.setdefault("MASTER_PORT", os.environ.get("PORT", "29500"))
+    find_meeting_point(launcher)
     if torch.cuda.is_available():
         local_rank, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if local_rank >= gpus:
             raise InputError(f"More processes than GPUs: this machine has {gpus}.")
         torch.cuda.set_device(local_rank)
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
+    rendezvous.join("nccl" if torch.cuda.is_available() else "gloo", timedelta(seconds=timeout_seconds))
+    peers.join()
 
 
 def stop() -> None:
     """Leave the process group, if there is one."""
+    peers.leave()
     if dist.is_initialized():
         dist.destroy_process_group()
 

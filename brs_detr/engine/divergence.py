@@ -90,12 +90,17 @@ def check_weights(model: nn.Module) -> str | None:
     return None
 
 
-def reason(error: Exception, model: nn.Module) -> str | None:
-    """What diverged, if that is why a training or an evaluation has ended with this error."""
+def reason(error: Exception, model: nn.Module, trained: bool = True) -> str | None:
+    """What diverged, if that is why a training or an evaluation has ended with this error.
+
+    trained: by a step, or loaded; before, weights may be whatever the memory held.
+    """
     if isinstance(error, (DivergenceError, NotFiniteError)):
         return str(error)
     if UNMATCHED in str(error):
         return "logits or boxes are NaN or infinite, so queries cannot be matched"
+    if not trained:
+        return None
     name, value = largest_weight(model)
     return f"{name} has weights that are NaN or have grown to {value:.0e}" if value > LIMIT else None
 

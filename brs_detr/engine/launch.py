@@ -1,36 +1,33 @@
 """Training and evaluation from a config file: everything between the command line and mmengine's runner."""
 
-import resource
-import time
 from pathlib import Path
 from typing import Any
 
-import torch
-from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 
 from brs_detr.data.checks import check_data
-from brs_detr.engine import console, distributed, divergence, own_data, pipelines, work_dir
+from brs_detr.engine import (
+    activations,
+    batches,
+    console,
+    distributed,
+    divergence,
+    own_data,
+    pipelines,
+    resuming,
+    work_dir,
+)
 from brs_detr.engine.checkpoints import Evaluator, Runner
-from brs_detr.engine.config import load_config, set_epochs, strings, use_mixed_precision
+from brs_detr.engine.config import load_config, rank_over_processes, set_epochs, strings, use_mixed_precision
 from brs_detr.engine.metrics import without_prefix
 from brs_detr.engine.own_data import OwnData
+from brs_detr.engine.preemption import preemptible
 from brs_detr.errors import InputError, printable
 from brs_detr.files import check_destination, write_json
 from brs_detr.weights import read_checkpoint
 
-LAST = "last"  # --resume without a file
 
-
-def resolve_resume(config: Config, resume: str) -> list[str]:
-    """Point the config to the checkpoint to continue from; a remark where there is none yet."""
-    path = work_dir.latest_checkpoint(config.work_dir) if resume == LAST else Path(resume)
-    if path is None:
-        return [f"No checkpoint in {config.work_dir} yet: training starts from the beginning."]
-    config.load_from, config.resume = str(path), True
-    return []
-
-
+@preemptible
 def train(
     config_path: str,
     *,
@@ -39,27 +36,36 @@ def train(
     load_from: str | None = None,
     overwrite: bool = False,
     mixed_precision: bool = False,
+    sync_ranking: bool = False,
     epochs: int | None = None,
     seed: int | None = None,
     data: Path | None = None,
     share: float | None = None,
     image_size: str | None = None,
     flip: str | None = None,
+    checkpoint_minutes: float | None = None,
+    batch: int | None = None,
+    checkpoint_activations: bool = False,
     options: dict[str, Any] | None = None,
     launcher: str = "none",
 ) -> None:
-    """Train a config.
+    """Train a config; a signal ends the process, see `preemption`.
 
     Args:
         folder: the work directory; the config's, or ``work_dirs/NAME`` otherwise.
-        resume: a checkpoint to continue from, ``LAST`` for the last one of the work directory.
-        load_from: a checkpoint whose weights to start from; its class layers may differ.
+        resume: a checkpoint to continue from, ``resuming.LAST`` for the newest of the work directory.
+        load_from: a checkpoint whose weights to start from; its class layers may differ. With ``resuming.AUTO`` only
+            while there is nothing to continue.
         overwrite: discard the training that the work directory holds.
+        sync_ranking: rank the samples of all processes together.
         epochs: train for this many, with the learning-rate schedule in proportion.
         data: a folder of one's own images, or its COCO file or data.yaml, instead of the config's data.
         share: of its training images, to validate on.
         image_size: ``N`` or ``WxH`` in pixels, which images are resized to fit.
         flip: of training images, one of ``pipelines.FLIPS``.
+        checkpoint_minutes: save this often, too.
+        batch: images of all processes for a step of the optimiser.
+        checkpoint_activations: compute those of backbone and encoder again in the backward pass, for less memory.
         launcher: one of ``distributed.LAUNCHERS``.
 
     Raises:
@@ -73,30 +79,41 @@ def train(
         set_epochs(config, epochs)
     if mixed_precision:
         use_mixed_precision(config)
+    if sync_ranking:
+        rank_over_processes(config)
     if seed is not None:
         config.randomness = {**config.get("randomness", {}), "seed": seed}
+    if checkpoint_minutes is not None:
+        config.checkpoint_minutes = checkpoint_minutes
     if load_from:
         config.load_from = load_from
-    remarks = resolve_resume(config, resume) if resume else []
+    said = [] if batch is None else [batches.set_batch(config, batch, get_world_size())]
     distributed.adapt(config)
 
-    def prepare() -> list[str]:
-        found = check_data(config, ("train", "val"))
-        if config.get("load_from"):
+    def prepare() -> tuple[Path | None, list[str]]:
+        resuming.check_options(resume, load_from, checkpoint_minutes)
+        remarks = check_data(config, ("train", "val"))
+        checkpoint, found = resuming.find_checkpoint(config.work_dir, resume) if resume else (None, [])
+        if not checkpoint and config.get("load_from"):
             read_checkpoint(config.load_from)
         work_dir.claim(
             config.work_dir, resume=resume is not None, overwrite=overwrite, needed=[*strings(config), config_path]
         )
-        return found
+        resuming.sweep(config.work_dir)
+        return checkpoint, found + remarks
 
     pipelines.set_by_options(config, image_size, flip)
     with own_data.removed_on_failure() as written:
         if data or share is not None:
-            own = OwnData(data, share, seed or 0, bool(config.get("load_from")) and not resume, image_size is not None)
-            remarks += own_data.use(config, own, written)
+            own = OwnData(data, share, seed or 0, bool(config.get("load_from")), image_size is not None)
+            said += own_data.use(config, own, written)
             config.merge_from_dict(options or {})  # which have the last word
-        remarks += distributed.first_process_decides(prepare)
-    run_training(Runner.from_cfg(config), remarks)
+        checkpoint, remarks = distributed.first_process_decides(prepare)
+    resuming.continue_from(config, checkpoint)
+    runner = Runner.from_cfg(config)
+    if checkpoint_activations:
+        said.append(activations.checkpoint_activations(runner.model))
+    run_training(runner, said + remarks)
 
 
 def run_training(runner: Runner, remarks: list[str]) -> None:
@@ -104,11 +121,10 @@ def run_training(runner: Runner, remarks: list[str]) -> None:
     for remark in remarks:
         runner.logger.warning(printable(remark))
     runner.new_classes = not runner._resume
-    start = time.monotonic()
     try:
         runner.train()
     except Exception as error:
-        if (reason := divergence.reason(error, runner.model)) is None:
+        if (reason := divergence.reason(error, runner.model, trained=runner.iter > 0)) is None:
             raise
         raise InputError(
             f"{reason}: training diverged in iteration {runner.iter}. Lower the learning rate, or look for broken "
@@ -117,17 +133,9 @@ def run_training(runner: Runner, remarks: list[str]) -> None:
     finally:
         console.close_progress(runner)
     if is_main_process():
-        taken = {"seconds": round(time.monotonic() - start, 1), "epochs": runner.epoch, **peak_memory()}
-        write_json(Path(runner.work_dir, "training.json"), taken)
+        taken = runner.record.summary(runner.iter)
+        write_json(Path(runner.work_dir, "training.json"), {"epochs": runner.epoch, **taken})
     distributed.stop()
-
-
-def peak_memory() -> dict[str, float]:
-    """Most memory this process has held, in GB: resident, and on its GPU."""
-    peak = {"peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
-    if torch.cuda.is_available():
-        peak["peak_gpu_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
-    return {name: round(value, 3) for name, value in peak.items()}
 
 
 def evaluate(

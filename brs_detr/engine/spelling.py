@@ -8,10 +8,11 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-# Entries that mmengine's runner takes from the config itself, and those of mmdet's tools.
+# Entries that mmengine's runner takes from the config itself, those of our training, and those of mmdet's tools.
 FROM_CONFIG = {"activation_checkpointing", "compile", "custom_imports", "find_unused_parameters", "model_wrapper_cfg"}
+OF_TRAIN = {"checkpoint_minutes"}
 OF_TOOLS = {"efficient_conv_bn_eval", "sync_bn", "tta_cfg", "tta_model", "tta_pipeline"}
-MEANT = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | FROM_CONFIG
+MEANT = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | FROM_CONFIG | OF_TRAIN
 READ = MEANT | OF_TOOLS
 ALIKE = 0.81  # of difflib's ratio; above that of the variable conv_cfg and env_cfg
 

@@ -8,8 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from brs_detr.endings import add_debug, ends_with_a_sentence
 from brs_detr.engine.metrics import ap_labels
-from brs_detr.errors import InputError, ends_with_a_sentence
+from brs_detr.errors import InputError
 
 CONTENTS = {
     "metrics.json": "all metrics",
@@ -41,10 +42,11 @@ def summary(folder: Path) -> str:
     return "\n".join(lines)
 
 
-@ends_with_a_sentence
+@ends_with_a_sentence()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
+    add_debug(parser)
     print(summary(parser.parse_args().folder))
 
 

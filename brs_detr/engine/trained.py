@@ -3,7 +3,7 @@
 import zipfile
 from pathlib import Path
 
-from brs_detr.engine.work_dir import latest_checkpoint
+from brs_detr.engine.work_dir import checkpoints
 from brs_detr.errors import InputError
 
 CONFIGS = ("*.py", "*.yaml", "*.yml")  # as mmengine leaves them there
@@ -31,7 +31,7 @@ def checkpoint_in(folder: Path) -> Path:
         InputError: there is none.
     """
     best = sorted(folder.glob("best_*.pth"), key=lambda path: path.stat().st_mtime, reverse=True)
-    found = next(filter(zipfile.is_zipfile, best), None) or latest_checkpoint(folder)
+    found = next(filter(zipfile.is_zipfile, [*best, *checkpoints(folder)]), None)
     if found is None:
         raise InputError(
             f"The work directory {folder} holds no checkpoint (best_*.pth, epoch_*.pth): train until the first is "

@@ -3,15 +3,15 @@
 import os
 import re
 import shutil
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from brs_detr.errors import InputError
 from brs_detr.files import check_destination
 
+INTERIM = "interim.pth"  # stands until a later checkpoint is written
 WRITTEN_BY_TRAINING = re.compile(
-    r"last_checkpoint|(epoch|iter|best)_.*\.pth|curves\.png|training\.json|metrics\.json|\d{8}_\d{6}"
+    r"last_checkpoint|interim\.pth|(epoch|iter|best)_.*\.pth|curves\.png|training\.json|metrics\.json|\d{8}_\d{6}"
 )
 
 CONVERTED = "data"  # the folder of annotations that are converted for a training, before it claims its directory
@@ -59,11 +59,19 @@ def claim(folder: str | Path, *, resume: bool, overwrite: bool, needed: Iterable
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
-def latest_checkpoint(folder: str | Path) -> Path | None:
-    """The last whole checkpoint of a training, None where there is none."""
-    folder = Path(folder)
-    record = folder / "last_checkpoint"
-    recorded = [folder / Path(record.read_text().strip()).name] if record.is_file() else []
-    saved = [*folder.glob("epoch_*.pth"), *folder.glob("iter_*.pth")]
-    by_age = sorted(saved, key=lambda path: path.stat().st_mtime, reverse=True)
-    return next((path for path in recorded + by_age if zipfile.is_zipfile(path)), None)
+def checkpoints(folder: str | Path) -> list[Path]:
+    """Checkpoints of a training that may be continued, the newest first.
+
+    mmengine's note ``last_checkpoint`` is written after the checkpoint, and a kill may come between.
+    """
+    saved = [path for pattern in (INTERIM, "epoch_*.pth", "iter_*.pth") for path in Path(folder).glob(pattern)]
+    return sorted(saved, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def remove_outdated_interim(folder: str | Path, later: Path) -> None:
+    """Remove the interim checkpoint if it was written before another one, which takes its place."""
+    interim = Path(folder, INTERIM)
+    if not (interim.is_file() and later.is_file()) or interim.samefile(later):
+        return
+    if interim.stat().st_mtime_ns <= later.stat().st_mtime_ns:
+        interim.unlink()

@@ -14,7 +14,7 @@ from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmdet.utils import InstanceList
 from torch import Tensor, nn
 
-from brs_detr.losses import NotFiniteError, named_terms, weighted_mean
+from brs_detr.losses import NotFiniteError, named_terms
 
 from .ranking import (
     RankingMixin,
@@ -25,6 +25,7 @@ from .ranking import (
     logged_terms,
     positive_losses,
 )
+from .together import losses_when_known, means, ranked
 
 
 class QueryTargets(NamedTuple):
@@ -114,10 +115,13 @@ class DETRRankingMixin(RankingMixin, DETRHead):
         samples = self.layer_samples(layers, img_metas)
         gious = [positive_losses(self.loss_iou, s.samples.boxes, s.samples.box_targets) for s in samples]
         problems = [self.ranking_problem(s.samples, giou) for s, giou in zip(samples, gious, strict=True)]
-        solved = self.loss_cls(problems, name=[layer.name for layer in layers])
+        solved = ranked(self.loss_cls, problems, [layer.name for layer in layers])
+        pairs = [pair for s, giou in zip(samples, gious, strict=True) for pair in self._box_losses(s, giou)]
+        box_means = means(pairs, self.loss_cls.group)
+        names = [*self.logged_names(), "loss_bbox", "loss_iou", "bbox_unscaled", "iou_unscaled"]
         losses: dict[str, Tensor] = {}
-        for layer, layer_samples, giou, result in zip(layers, samples, gious, solved, strict=True):
-            for key, value in self._named_losses(layer_samples, giou, named_terms(result)).items():
+        for layer, result, l1, giou in zip(layers, solved, box_means[::2], box_means[1::2], strict=True):
+            for key, value in losses_when_known(names, self._logged_of_layer, result, l1, giou).items():
                 losses[layer.prefix + key] = value
         return losses
 
@@ -138,13 +142,16 @@ class DETRRankingMixin(RankingMixin, DETRHead):
             matched = self.get_targets(list(layer.logits), list(layer.boxes), layer.ground_truth, img_metas)
         return QueryTargets(*matched)
 
-    def _named_losses(self, layer: LayerSamples, giou_losses: Tensor, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        balance = self.loss_cls.balance(terms) if self.balance_boxes else None
+    def _box_losses(self, layer: LayerSamples, giou_losses: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """L1 and GIoU losses of a layer's positives, each with their weights."""
         weights = self.box_weights(layer.samples)
-        l1 = positive_losses(self.loss_bbox, layer.normalised_boxes, layer.normalised_targets)
-        l1 = weighted_mean(l1, weights)
-        giou = terms.pop("localisation", None)  # of losses that weigh boxes by rank themselves
-        giou = weighted_mean(giou_losses, weights) if giou is None else giou
+        l1_losses = positive_losses(self.loss_bbox, layer.normalised_boxes, layer.normalised_targets)
+        return [(l1_losses, weights), (giou_losses, weights)]
+
+    def _logged_of_layer(self, losses: Any, l1: Tensor, giou: Tensor) -> dict[str, Tensor]:
+        terms = named_terms(losses)
+        balance = self.loss_cls.balance(terms) if self.balance_boxes else None
+        giou = terms.pop("localisation", giou)  # of losses that weigh boxes by rank themselves
         return logged_terms(terms) | {
             "loss_bbox": balanced(l1, balance),
             "loss_iou": balanced(giou, balance),

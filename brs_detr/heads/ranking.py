@@ -6,15 +6,18 @@ labels, boxes ──> ranking_problem ──> self.loss_cls ──> named terms:
 
 Which terms there are, and what box losses are balanced to, is known by the ranking loss alone. Beside AP Loss
 nothing is balanced: its loss_bbox is the mean itself. aLRP Loss asks for the box losses, and weighs them by rank.
+Over several processes (`sync=True`) ranks, means and balances are those of all samples, and known later: `together`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmdet.structures.bbox import bbox_overlaps
 from torch import Tensor, nn
 
-from brs_detr.losses import MIN_IOU, RankingLoss, named_terms, self_balanced, weighted_mean
+from brs_detr.losses import MIN_IOU, RankingLoss, named_terms, self_balanced
+
+from .together import losses_when_known, means, ranked, when_known
 
 LOGGED_TERMS = {"ranking": "rank", "sorting": "sort"}  # any other term is logged by its own name
 
@@ -83,9 +86,14 @@ def positive_losses(loss: nn.Module, boxes: Tensor, targets: Tensor) -> Tensor:
     return loss(boxes, targets, reduction_override="none").reshape(len(boxes), -1).sum(-1)
 
 
+def logged_name(term: str) -> str:
+    """The name of a term of a ranking loss as it is logged: `loss_rank`, `loss_sort`."""
+    return f"loss_{LOGGED_TERMS.get(term, term)}"
+
+
 def logged_terms(terms: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The terms of a ranking loss as they are logged: `loss_rank`, `loss_sort`."""
-    return {f"loss_{LOGGED_TERMS.get(name, name)}": value for name, value in terms.items()}
+    """The terms of a ranking loss as they are logged."""
+    return {logged_name(name): value for name, value in terms.items()}
 
 
 def named_by_term(logged: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -117,14 +125,21 @@ class RankingMixin:
     def ranking_losses(self, samples: Samples) -> dict[str, Tensor]:
         """The terms of `loss_cls` and the losses of the boxes, as they are logged."""
         box_losses = positive_losses(self.loss_bbox, samples.boxes, samples.box_targets)
-        logits, targets, *localisation = self.ranking_problem(samples, box_losses)
-        boxes = dict(zip(("localisation",), localisation, strict=False))
-        terms = named_terms(self.loss_cls(logits, targets, name=self.ranking_name, **boxes))
+        problem = self.ranking_problem(samples, box_losses)
+        solved = ranked(self.loss_cls, [problem], [self.ranking_name])
+        box_means = means([(box_losses, self.box_weights(samples))], self.loss_cls.group)
+        names = [*self.logged_names(), "loss_bbox", "bbox_unscaled"]
+        return losses_when_known(names, self._logged, *solved, *box_means)
+
+    def _logged(self, losses: Any, box_loss: Tensor) -> dict[str, Tensor]:
+        terms = named_terms(losses)
         balance = self.loss_cls.balance(terms)
-        box_loss = terms.pop("localisation", None)  # of losses that weigh boxes by rank themselves
-        if box_loss is None:
-            box_loss = weighted_mean(box_losses, self.box_weights(samples))
+        box_loss = terms.pop("localisation", box_loss)  # of losses that weigh boxes by rank themselves
         return logged_terms(terms) | {"loss_bbox": balanced(box_loss, balance), "bbox_unscaled": box_loss.detach()}
+
+    def logged_names(self) -> list[str]:
+        """The terms that rank, as they are logged."""
+        return [logged_name(term) for term in self.loss_cls.term_names if term != "localisation"]
 
     def ranking_problem(self, samples: Samples, box_losses: Tensor) -> tuple[Tensor, ...]:
         """What `loss_cls` is given: logits and targets, and box losses (P,) of the positives if it asks for them."""
@@ -135,8 +150,11 @@ class RankingMixin:
 
     def balance_of(self, losses: dict[str, Tensor]) -> Tensor | None:
         """What further losses of the same objects, such as masks, are balanced to; from `ranking_losses`' result."""
-        terms = {name: value for name, value in losses.items() if name.startswith("loss_") and name != "loss_bbox"}
-        return self.loss_cls.balance(named_by_term(terms))
+        names = self.logged_names()
+        return when_known(
+            lambda *values: self.loss_cls.balance(named_by_term(dict(zip(names, values, strict=True)))),
+            *(losses[name] for name in names),
+        )
 
     def box_weights(self, samples: Samples) -> Tensor:
         """Weights (P,) of the positives' box losses: detached highest class scores, or ones."""

@@ -12,10 +12,10 @@ from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.registry import MODELS
 from mmdet.utils import ConfigType, InstanceList
 from torch import Tensor
-
-from brs_detr.losses import weighted_mean
+from torch.distributed import ProcessGroup
 
 from .ranking import RankingMixin, Samples, balanced, positive_indices
+from .together import Later, means, when_known
 
 
 @MODELS.register_module()
@@ -103,7 +103,7 @@ class RankingRoIHead(StandardRoIHead):
         self._forget()
 
     def _forget(self) -> None:
-        self._balance: Tensor | None = None
+        self._balance: Tensor | Later | None = None
         self._scores = torch.zeros(0)
 
     def loss(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
@@ -134,11 +134,13 @@ class RankingRoIHead(StandardRoIHead):
             MaskSamples(s.pos_priors, s.pos_assigned_gt_inds, s.pos_gt_labels, score[: len(s.pos_priors)])
             for s, score in zip(sampling_results, scores, strict=True)  # positives come before negatives
         ]
+        if isinstance(self.bbox_head, RankingMixin):
+            self.mask_head.group = self.bbox_head.loss_cls.group
         results = super().mask_loss(x, choose(samples, self.max_masks), bbox_feats, batch_gt_instances)
         loss = results["loss_mask"]["loss_mask"]
         results["loss_mask"] = {
-            "loss_mask": balanced(loss, self._balance),
-            "mask_unscaled": loss.detach(),
+            "loss_mask": when_known(balanced, loss, self._balance),
+            "mask_unscaled": when_known(Tensor.detach, loss),
         }
         return results
 
@@ -147,9 +149,12 @@ class RankingRoIHead(StandardRoIHead):
 class RankingFCNMaskHead(FCNMaskHead):
     """`FCNMaskHead` for `RankingRoIHead`, which chooses the objects, gives their scores and balances the loss.
 
+    group: of processes whose masks are weighed together.
     `loss_mask` is a loss of one mask against one target such as mmdet's `DiceLoss`; with `eps=5e-6` that is
     1 - 2 sum(x t) / (sum(x^2) + sum(t^2) + 1e-5) of Rank & Sort Loss.
     """
+
+    group: ProcessGroup | None = None
 
     def loss_and_target(
         self,
@@ -165,4 +170,5 @@ class RankingFCNMaskHead(FCNMaskHead):
         channel = torch.zeros_like(labels) if self.class_agnostic else labels
         masks = mask_preds[torch.arange(len(labels), device=labels.device), channel].float()
         losses = self.loss_mask(masks, targets, reduction_override="none")
-        return dict(loss_mask=dict(loss_mask=weighted_mean(losses, scores)), mask_targets=targets)
+        (mean,) = means([(losses, scores)], self.group)
+        return dict(loss_mask=dict(loss_mask=mean), mask_targets=targets)

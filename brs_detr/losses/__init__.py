@@ -3,9 +3,10 @@
 from .alrp import AlrpLoss, AlrpLosses, alrp_loss
 from .average_precision import APLoss, ap_loss
 from .checks import NotFiniteError
-from .interface import RankingLoss, named_terms, self_balanced, weighted_mean
+from .interface import RankingLoss, named_terms, self_balanced, weighted_mean, weighted_means
 from .rank_sort import MIN_IOU, RankSortLoss, RankSortLosses, positive_targets, rank_sort_loss
 from .ranking import METHODS
+from .solving import Call, solve
 
 __all__ = [
     "METHODS",
@@ -13,6 +14,7 @@ __all__ = [
     "APLoss",
     "AlrpLoss",
     "AlrpLosses",
+    "Call",
     "NotFiniteError",
     "RankSortLoss",
     "RankSortLosses",
@@ -23,5 +25,7 @@ __all__ = [
     "positive_targets",
     "rank_sort_loss",
     "self_balanced",
+    "solve",
     "weighted_mean",
+    "weighted_means",
 ]

@@ -14,13 +14,22 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from .average_precision import rank_among_positives
 from .checks import check_delta
 from .interface import RankingLoss
 from .positives import Positives
-from .ranking import PositiveSums, RankingDefinition, Term, shared_among_negatives, solve
+from .ranking import PositiveSums, RankingDefinition, Term, shared_among_negatives
+from .solving import Call, solve
 from .step import SmoothedStep, prefix_sum, suffix_sum
+
+
+class AlrpLosses(NamedTuple):
+    """Two 0-dim tensors, each with its own gradient."""
+
+    classification: Tensor  # mean over positives of 1 - precision, with the gradient of the LRP error in the logits
+    localisation: Tensor  # mean over positives of the errors ranked at or above each, over its rank; of boxes only
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,9 @@ class LocalisationRecallPrecision(RankingDefinition):
         classification = shared_among_negatives((false_positives + of_others) / rank, false_positives, precision_error)
         return classification, localisation_term(positives.logits, errors, positives.weights / rank)
 
+    def result(self, *terms: Tensor) -> AlrpLosses:
+        return AlrpLosses(*terms)
+
 
 def localisation_term(logits: Tensor, errors: Tensor, weights: Tensor) -> Term:
     """l(i) = w_i sum over k with x_k >= x_i of E(k), linear in E. logits: ascending; all (B, P)."""
@@ -47,13 +59,6 @@ def localisation_term(logits: Tensor, errors: Tensor, weights: Tensor) -> Term:
     return Term(weights * at_or_above, of_localisation=by_those_below)
 
 
-class AlrpLosses(NamedTuple):
-    """Two 0-dim tensors, each with its own gradient."""
-
-    classification: Tensor  # mean over positives of 1 - precision, with the gradient of the LRP error in the logits
-    localisation: Tensor  # mean over positives of the errors ranked at or above each, over its rank; of boxes only
-
-
 def alrp_loss(
     logits: Tensor | Sequence[tuple[Tensor, Tensor, Tensor]],
     targets: Tensor | None = None,
@@ -62,6 +67,7 @@ def alrp_loss(
     delta: float = 1.0,
     method: str = "exact",
     name: str | Sequence[str] = "aLRP loss",
+    group: ProcessGroup | None = None,
 ) -> Any:
     """aLRP Loss of one problem, a batch of them, or a list of any sizes.
 
@@ -70,7 +76,7 @@ def alrp_loss(
         targets: as for `ap_loss`.
         localisation: of the same shape, the normalised box error of every sample, from 0 on, such as
             (1 - GIoU) / 2; read at positives, and differentiated.
-        delta, method, name: as for `ap_loss`.
+        delta, method, name, group: as for `ap_loss`.
 
     Returns:
         AlrpLosses for one problem, a list of them for several. Without positives both are 0, with gradients of 0.
@@ -81,18 +87,19 @@ def alrp_loss(
     """
     check_delta(delta)
     definition = LocalisationRecallPrecision(SmoothedStep(float(delta)))
-    losses, single = solve(definition, method, logits, [targets, localisation], name)
-    return AlrpLosses(*losses[0]) if single else [AlrpLosses(*pair) for pair in losses]
+    return solve([Call(definition, method, (logits, targets, localisation), name)], group)[0]
 
 
 class AlrpLoss(RankingLoss):
     """`alrp_loss` as a module. The box loss, its second term, is balanced to the sum of both."""
 
+    term_names = AlrpLosses._fields
     needs_localisation = True
     balances_boxes = True
 
-    def __init__(self, delta: float = 1.0, method: str = "exact", loss_weight: float = 1.0) -> None:
-        super().__init__(delta, method, loss_weight)
+    def __init__(self, delta: float = 1.0, method: str = "exact", loss_weight: float = 1.0, sync: bool = False) -> None:
+        super().__init__(delta, method, loss_weight, sync)
 
-    def solve(self, *problems: Any, **named: Any) -> Any:
-        return alrp_loss(*problems, delta=self.delta, method=self.method, **named)
+    @property
+    def definition(self) -> LocalisationRecallPrecision:
+        return LocalisationRecallPrecision(SmoothedStep(float(self.delta)))

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from .checks import check_delta
 from .interface import RankingLoss
 from .positives import Positives
-from .ranking import PositiveSums, RankingDefinition, Term, shared_among_negatives, solve
+from .ranking import PositiveSums, RankingDefinition, Term, shared_among_negatives
+from .solving import Call, solve
 from .step import SmoothedStep
 
 
@@ -34,6 +36,9 @@ class AveragePrecision(RankingDefinition):
             error = error.cummin(-1).values  # 1 - the best precision of all lower-scoring positives
         return (shared_among_negatives(error, false_positives),)
 
+    def result(self, *terms: Tensor) -> Tensor:
+        return terms[0]
+
 
 def rank_among_positives(sums: PositiveSums, positives: Positives, step: SmoothedStep, of_itself: float) -> Tensor:
     """rank+(i), (B, P), in which a positive counts itself `of_itself` instead of H(0)."""
@@ -50,6 +55,7 @@ def ap_loss(
     interpolated: bool = True,
     half_of_itself: bool = False,
     name: str | Sequence[str] = "AP loss",
+    group: ProcessGroup | None = None,
 ) -> Any:
     """AP Loss of one problem, a batch of them, or a list of any sizes.
 
@@ -62,7 +68,7 @@ def ap_loss(
             results published for it; those of the bucketed AP Loss (ECCV 2024) are without.
         half_of_itself: restores the released code of the bucketed AP Loss, where a positive outranks itself by
             H(0), 1/2 for delta > 0, as in Rank & Sort Loss. Off by default: AP counts it as 1.
-        name: what error messages begin with, one for all problems or one for each.
+        name, group: as for `rank_sort_loss`.
 
     Returns:
         1 - AP as a 0-dim tensor, or a list of them for several problems. Without positives 0, with a gradient
@@ -73,14 +79,14 @@ def ap_loss(
     """
     check_delta(delta)
     definition = AveragePrecision(SmoothedStep(float(delta)), interpolated, half_of_itself)
-    losses, single = solve(definition, method, logits, [targets], name)
-    return losses[0][0] if single else [loss for (loss,) in losses]
+    return solve([Call(definition, method, (logits, targets), name)], group)[0]
 
 
 class APLoss(RankingLoss):
     """`ap_loss` as a module. Box losses keep their own weight."""
 
-    settings = ("delta", "method", "interpolated", "half_of_itself", "loss_weight")
+    settings = ("delta", "method", "interpolated", "half_of_itself", "loss_weight", "sync")
+    term_names = ("ranking",)
 
     def __init__(
         self,
@@ -89,16 +95,11 @@ class APLoss(RankingLoss):
         interpolated: bool = True,
         half_of_itself: bool = False,
         loss_weight: float = 1.0,
+        sync: bool = False,
     ) -> None:
-        super().__init__(delta, method, loss_weight)
+        super().__init__(delta, method, loss_weight, sync)
         self.interpolated, self.half_of_itself = interpolated, half_of_itself
 
-    def solve(self, *problems: Any, **named: Any) -> Any:
-        return ap_loss(
-            *problems,
-            delta=self.delta,
-            method=self.method,
-            interpolated=self.interpolated,
-            half_of_itself=self.half_of_itself,
-            **named,
-        )
+    @property
+    def definition(self) -> AveragePrecision:
+        return AveragePrecision(SmoothedStep(float(self.delta)), self.interpolated, self.half_of_itself)

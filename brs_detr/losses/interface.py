@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup
 
 from .checks import check_delta
-from .ranking import check_method
+from .gathering import processes, world
+from .ranking import RankingDefinition, check_method
+from .solving import Call, solve
 
 
 class RankingLoss(nn.Module):
@@ -18,18 +22,34 @@ class RankingLoss(nn.Module):
 
     What it returns for a problem is a 0-dim tensor, or a named tuple of them: see `named_terms`.
 
-    Raises ValueError for an unknown method or an impossible delta.
+    sync: rank the samples of all processes together, where there are several. They must make the same calls.
+
+    Raises ValueError for an unknown method, one that cannot be synchronised, or an impossible delta.
     """
 
-    settings: ClassVar[tuple[str, ...]] = ("delta", "method", "loss_weight")  # arguments, kept as attributes
+    settings: ClassVar[tuple[str, ...]] = ("delta", "method", "loss_weight", "sync")  # arguments, kept as attributes
+    term_names: ClassVar[tuple[str, ...]]  # as `named_terms` gives them
     needs_localisation: ClassVar[bool] = False  # whether it takes the positives' box errors, and has a term for them
     balances_boxes: ClassVar[bool] = False  # whether box losses are scaled to its value
 
-    def __init__(self, delta: float, method: str, loss_weight: float) -> None:
+    def __init__(self, delta: float, method: str, loss_weight: float, sync: bool) -> None:
         super().__init__()
-        check_delta(delta)
-        check_method(method)
-        self.delta, self.method, self.loss_weight = delta, method, loss_weight
+        self.delta, self.method, self.loss_weight, self.sync = delta, method, loss_weight, sync
+        self._check()
+
+    def _check(self) -> None:
+        check_delta(self.delta)
+        check_method(self.method, over_processes=self.sync)
+
+    @property
+    def definition(self) -> RankingDefinition:
+        """The loss itself, with its settings."""
+        raise NotImplementedError
+
+    @property
+    def group(self) -> ProcessGroup | None:
+        """The processes whose samples are ranked together, None for this one alone."""
+        return world() if self.sync else None
 
     def forward(
         self,
@@ -37,17 +57,19 @@ class RankingLoss(nn.Module):
         targets: Tensor | None = None,
         localisation: Tensor | None = None,
         *,
-        name: str | Sequence[str] | None = None,
+        name: str | Sequence[str] = "ranking loss",
     ) -> Any:
         """As the loss's function: (N,), (B, N), or a list of tuples. localisation: where the loss needs it."""
-        problems = (logits, targets, localisation) if self.needs_localisation else (logits, targets)
-        named = {} if name is None else {"name": name}
-        losses = self.solve(*problems, **named)
-        return [self._weighted(each) for each in losses] if isinstance(losses, list) else self._weighted(losses)
+        return self.weighted(solve([self.call(logits, targets, localisation, name=name)], self.group)[0])
 
-    def solve(self, *problems: Any, **named: Any) -> Any:
-        """The loss's function with these settings."""
-        raise NotImplementedError
+    def call(self, *problems: Any, name: str | Sequence[str]) -> Call:
+        """What `forward` solves, to be solved together with the calls of other losses; see `weighted`."""
+        fields = 3 if self.needs_localisation else 2
+        return Call(self.definition, self.method, (*problems, None, None)[:fields], name)
+
+    def weighted(self, losses: Any) -> Any:
+        """What `forward` returns, from what `solve` did."""
+        return [self._weighted(each) for each in losses] if isinstance(losses, list) else self._weighted(losses)
 
     def _weighted(self, losses: Any) -> Any:
         if isinstance(losses, Tensor):
@@ -64,8 +86,7 @@ class RankingLoss(nn.Module):
             raise TypeError(f"{type(self).__name__} has no setting {', '.join(sorted(unknown))}")
         other = copy.copy(self)
         vars(other).update(changed)
-        check_delta(other.delta)
-        check_method(other.method)
+        other._check()
         return other
 
     def extra_repr(self) -> str:
@@ -82,8 +103,25 @@ def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
 
     Without positives, or when all weights are 0, it is 0 and still part of the graph.
     """
-    total = weights.sum()
-    return (values * weights).sum() / torch.where(total > 0, total, 1)
+    return weighted_means([(values, weights)])[0]
+
+
+def weighted_means(pairs: Sequence[tuple[Tensor, Tensor]], group: ProcessGroup | None = None) -> list[Tensor]:
+    """`weighted_mean` of each pair (values, weights), over the positives of all processes where there is a group.
+
+    One collective for all pairs. Gradients are those of the own losses times the number of processes, see `solve`.
+    """
+    sums = [((values * weights).sum(), weights.sum()) for values, weights in pairs]
+    if group is None or not sums:
+        return [part / torch.where(weight > 0, weight, 1) for part, weight in sums]
+    totals = torch.stack([torch.stack([part.detach(), weight]).double() for part, weight in sums])
+    dist.all_reduce(totals, group=group)
+    weights = torch.where(totals[:, 1] > 0, totals[:, 1], 1)
+    means = []
+    for (part, _), mean, weight in zip(sums, totals[:, 0] / weights, weights, strict=True):
+        of_own = processes(group) * (part - part.detach()) / weight  # 0, with the gradient
+        means.append((mean + of_own).to(part.dtype))
+    return means
 
 
 def self_balanced(box_loss: Tensor, ranking_loss: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from .checks import check_localisation, check_logits, check_targets
 from .problems import Batch
 
 INFINITY = float("inf")
+PADDINGS = (1.0, 0.0)  # targets and localisation errors at paddings
 
 
 class Positives(NamedTuple):
@@ -26,8 +27,9 @@ class Positives(NamedTuple):
     localisation: Tensor | None  # (B, P) float64
     weights: Tensor  # (B, P) float64: 1, or 0 for a padding
     number: Tensor  # (B, 1) float64, at least 1
-    slots: Tensor  # (M,) places in the flattened (B, P) that are no padding
+    slots: Tensor  # (M,) places in the flattened (B, P) of those that are in this batch: neither padding nor others'
     source: Tensor  # (M,) their places in the flattened (B, N)
+    totals: list[int]  # of positives in each row
 
     def lowest_relevant(self, delta: float) -> Tensor:
         """(B, 1): the lowest logit with H(x - x_i) > 0 for any positive i, infinite where there is no positive."""
@@ -38,14 +40,26 @@ class Positives(NamedTuple):
         return (values * self.weights / self.number).sum(-1)
 
 
+class Found(NamedTuple):
+    """The M positives of a batch, row by row.
+
+    fields: (2 or 3, M) float64: logits, targets and, for losses that read it, localisation errors.
+    source: (M,), places in the flattened (B, N); -1 for a positive that another process holds.
+    totals: of positives in each row.
+    """
+
+    fields: Tensor
+    source: Tensor
+    totals: list[int]
+
+
 class BatchScan:
     """One pass over a batch that checks it and counts its positives; the host reads `statistics` once."""
 
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
+    def __init__(self, batch: Batch, targets_are_ious: bool) -> None:
+        self.batch, self.targets_are_ious = batch, targets_are_ious
         self.logits, self.targets = batch.logits.detach(), batch.targets
         self.tiles = list(tiles(self.logits))
-        self.numbers: list[int] = []  # of positives in each row, once the statistics have been read
         self.masks = [self.targets[tile] > 0 for tile in self.tiles]
         found = [self._statistics(tile, mask) for tile, mask in zip(self.tiles, self.masks, strict=True)]
         self.statistics = torch.cat(found) if found else torch.zeros(0)
@@ -62,88 +76,90 @@ class BatchScan:
         extremes = [extreme for values in columns for extreme in (values.amin(-1), values.amax(-1))]
         return torch.stack([*extremes, positive.sum(-1).double()], dim=-1)
 
-    def positives(self, statistics: list[list[float]], targets_are_ious: bool) -> Positives:
+    def find(self, statistics: list[list[float]]) -> Found:
         """The positives, given the statistics as numbers; does not synchronise again.
 
         Raises ValueError, naming the problem, if its logits, targets or localisation errors cannot be ranked.
         """
-        number, source, lines = [0] * len(self.logits), [], iter(statistics)
-        self.numbers = number
+        totals, source, lines = [0] * len(self.logits), [], iter(statistics)
         for tile, mask in zip(self.tiles, self.masks, strict=True):
             rows = range(tile.rows.start, tile.rows.stop)
-            inside = [self._checked(row, next(lines), targets_are_ious) for row in rows]
+            inside = [self._checked(row, next(lines)) for row in rows]
             for row, more in zip(rows, inside, strict=True):
-                number[row] += more
+                totals[row] += more
             if sum(inside):
                 source.append(self._places(tile, mask, sum(inside)))
         places = torch.cat([self.targets.new_zeros(0, dtype=torch.long), *source])
-        return self._sorted(places, width=max([1, *number]))
+        columns = [self.logits, self.targets, *([] if self.batch.localisation is None else [self.batch.localisation])]
+        fields = [values.detach().reshape(-1)[places].double() for values in columns]
+        return Found(torch.stack(fields), places, totals)
 
-    def _checked(self, row: int, statistics: list[float], targets_are_ious: bool) -> int:
+    def _checked(self, row: int, statistics: list[float]) -> int:
         """The number of positives, unless a comparison fails, as every comparison with NaN does."""
         lowest, highest, least, most, *errors, number = statistics
         batch, name = self.batch, self.batch.names[row]
         if not (lowest > -INFINITY and highest < INFINITY):
             check_logits(batch.row(batch.logits, row), name)
-        if not (least > -INFINITY and most < INFINITY and (most <= 1 or not targets_are_ious)):
-            check_targets(batch.row(batch.targets, row), name, targets_are_ious)
+        if not (least > -INFINITY and most < INFINITY and (most <= 1 or not self.targets_are_ious)):
+            check_targets(batch.row(batch.targets, row), name, self.targets_are_ious)
         if batch.localisation is not None and not (errors[0] >= 0 and errors[1] < INFINITY):
             check_localisation(batch.row(batch.localisation, row), batch.row(batch.targets, row) > 0, name)
         return int(number)
 
     def _places(self, tile: Tile, mask: Tensor, number: int) -> Tensor:
         """Where a tile's positives are in the flattened batch."""
-        inside = _nonzero(mask, number)
+        inside = nonzero(mask, number)
         length = self.targets.shape[1]
         return inside[:, 0] * length + inside[:, 1] + (tile.rows.start * length + tile.columns.start)
 
-    def _sorted(self, source: Tensor, width: int) -> Positives:
-        batch, length = self.logits.shape
-        full = len(source) == batch * width  # no padding, as for a single problem with positives
-        slots = torch.arange(len(source), device=source.device)
-        if not full:
-            slots = _slots(source // max(length, 1), batch, width)
 
-        def padded(values: Tensor, filling: float) -> Tensor:
-            if full:
-                return values.view(batch, width)
-            return values.new_full((batch * width,), filling).index_put_((slots,), values).view(batch, width)
+def arrange(found: Found) -> Positives:
+    """The positives sorted by logit and padded."""
+    batch, width, (logits, *others) = len(found.totals), max([1, *found.totals]), found.fields
+    full = logits.nelement() == batch * width  # no padding, as for a single problem with positives
+    slots = torch.arange(len(logits), device=logits.device) if full else _slots(found.totals, width, logits.device)
 
-        def ordered(values: Tensor, filling: float) -> Tensor:
-            return padded(values.detach().reshape(-1)[source].double(), filling).gather(-1, order)
+    def padded(values: Tensor, filling: float) -> Tensor:
+        if full:
+            return values.view(batch, width)
+        return values.new_full((batch * width,), filling).index_put_((slots,), values).view(batch, width)
 
-        weights = padded(torch.ones_like(source, dtype=torch.float64), 0.0)
-        logits, order = padded(self.logits.view(-1)[source].double(), INFINITY).sort(dim=-1)
-        localisation = self.batch.localisation
-        return Positives(
-            logits=logits if full else _repeat_highest(logits, weights > 0),
-            targets=ordered(self.targets, 1.0),
-            localisation=None if localisation is None else ordered(localisation, 0.0),
-            weights=weights,
-            number=weights.sum(-1, keepdim=True).clamp(min=1),
-            slots=slots,
-            source=padded(source, 0).gather(-1, order).view(-1)[slots],
-        )
-
-
-def _slots(row: Tensor, batch: int, width: int) -> Tensor:
-    """(M,): places in the flattened (B, P) of positives that lie in these rows, in ascending order."""
-    number = row.new_zeros(batch).index_add_(0, row, torch.ones_like(row))
-    column = torch.arange(len(row), device=row.device) - (number.cumsum(0) - number)[row]
-    return row * width + column
+    weights = padded(torch.ones_like(logits), 0.0)
+    logits, order = padded(logits, INFINITY).sort(dim=-1)
+    targets, *localisation = (
+        padded(values, filling).gather(-1, order) for values, filling in zip(others, PADDINGS, strict=False)
+    )
+    return Positives(
+        logits=logits if full else _repeat_highest(logits, weights > 0),
+        targets=targets,
+        localisation=next(iter(localisation), None),
+        weights=weights,
+        number=weights.sum(-1, keepdim=True).clamp(min=1),
+        slots=slots,
+        source=padded(found.source, 0).gather(-1, order).view(-1)[slots],
+        totals=found.totals,
+    )
 
 
-def warn_of_rows(name: str, numbers: list[int]) -> None:
+def _slots(totals: list[int], width: int, device: torch.device) -> Tensor:
+    """(M,): places in the flattened (B, P) of rows with so many positives, in ascending order; counted by the host."""
+    number = torch.tensor(totals)
+    row = torch.repeat_interleave(torch.arange(len(totals)), number, output_size=sum(totals))
+    column = torch.arange(sum(totals)) - (number.cumsum(0) - number)[row]
+    return (row * width + column).to(device, non_blocking=True)
+
+
+def warn_of_rows(name: str, totals: list[int]) -> None:
     """Logits (queries, classes) of a DETR would be taken for a problem each query: tell whoever meant one problem.
 
-    numbers: of positives in each row of logits (B, N).
+    totals: of positives in each row of logits (B, N).
     """
-    empty = sum(number == 0 for number in numbers)
-    if 2 * empty > len(numbers) and len(numbers) > 1:
+    empty = sum(total == 0 for total in totals)
+    if 2 * empty > len(totals) and len(totals) > 1:
         warnings.warn(
-            f"{name}: logits (B, N) are B ranking problems, and {empty} of these {len(numbers)} have no positive. If "
+            f"{name}: logits (B, N) are B ranking problems, and {empty} of these {len(totals)} have no positive. If "
             "all samples and classes are to be ranked together, flatten logits and targets first.",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
@@ -153,6 +169,6 @@ def _repeat_highest(ascending: Tensor, real: Tensor) -> Tensor:
     return ascending.where(real, highest.where(real[:, :1], 0.0))
 
 
-def _nonzero(mask: Tensor, number: int) -> Tensor:
-    """torch.nonzero where the number is known, so that CUDA need not stop to ask."""
+def nonzero(mask: Tensor, number: int) -> Tensor:
+    """`torch.nonzero` where the number is known, so that CUDA need not stop to ask."""
     return torch.nonzero_static(mask, size=number) if mask.is_cuda else torch.nonzero(mask)

@@ -17,11 +17,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from .checks import check_delta
 from .interface import RankingLoss
 from .positives import Positives
-from .ranking import PositiveSums, RankingDefinition, Term, share, shared_among_negatives, solve
+from .ranking import PositiveSums, RankingDefinition, Term, share, shared_among_negatives
+from .solving import Call, solve
 from .step import EPS, SmoothedStep
 
 MIN_IOU = 1e-6
@@ -33,6 +35,13 @@ matter, yet 1 - 1e-6 differs from 1 in float32 and 1e-6 from 0 in float16."""
 def positive_targets(ious: Tensor) -> Tensor:
     """IoUs of positives (any shape) as targets: cut to [MIN_IOU, 1] and detached."""
     return ious.detach().clamp(MIN_IOU, 1)
+
+
+class RankSortLosses(NamedTuple):
+    """Two 0-dim tensors, each with its own gradient: drop, weigh or back-propagate them as you like."""
+
+    ranking: Tensor  # mean over positives of the share of negatives among those ranked above
+    sorting: Tensor  # mean over positives of how far those above have too low an IoU
 
 
 @dataclass(frozen=True)
@@ -54,12 +63,8 @@ class RankAndSort(RankingDefinition):
         charged = sums.from_better((share(sorting, worse_above) * w)[None])[0]
         return ranking, Term(sorting, charged - sorting * (worse_above > EPS))
 
-
-class RankSortLosses(NamedTuple):
-    """Two 0-dim tensors, each with its own gradient: drop, weigh or back-propagate them as you like."""
-
-    ranking: Tensor  # mean over positives of the share of negatives among those ranked above
-    sorting: Tensor  # mean over positives of how far those above have too low an IoU
+    def result(self, *terms: Tensor) -> RankSortLosses:
+        return RankSortLosses(*terms)
 
 
 def rank_sort_loss(
@@ -69,6 +74,7 @@ def rank_sort_loss(
     delta: float = 0.5,
     method: str = "exact",
     name: str | Sequence[str] = "ranking loss",
+    group: ProcessGroup | None = None,
 ) -> Any:
     """Rank & Sort Loss of one problem, a batch of them, or a list of any sizes.
 
@@ -83,6 +89,8 @@ def rank_sort_loss(
             "bucketed" is the bucketed loss of ECCV 2024, exact at delta = 0 only; "pairwise" sums over all
             pairs.
         name: what error messages begin with, one for all problems or one for each.
+        group: of processes that make the same calls, each with samples of its own, which are ranked together,
+            positives of one against negatives of another: see `solving.solve`. Not with "bucketed".
 
     Returns:
         RankSortLosses for one problem, a list of them for several. Without positives both terms are 0, with a
@@ -90,21 +98,23 @@ def rank_sort_loss(
 
     Raises:
         ValueError: sizes or devices differ; a logit or target is NaN or infinite, or a target above 1;
-            unknown method; negative delta.
+            unknown method; negative delta; samples of another process of the group cannot be ranked.
         TypeError: logits are no dense tensor of floating-point numbers.
     """
     check_delta(delta)
-    losses, single = solve(RankAndSort(SmoothedStep(float(delta))), method, logits, [targets], name)
-    return RankSortLosses(*losses[0]) if single else [RankSortLosses(*pair) for pair in losses]
+    definition = RankAndSort(SmoothedStep(float(delta)))
+    return solve([Call(definition, method, (logits, targets), name)], group)[0]
 
 
 class RankSortLoss(RankingLoss):
     """`rank_sort_loss` as a module. Box losses are balanced to ranking + sorting."""
 
+    term_names = RankSortLosses._fields
     balances_boxes = True
 
-    def __init__(self, delta: float = 0.5, method: str = "exact", loss_weight: float = 1.0) -> None:
-        super().__init__(delta, method, loss_weight)
+    def __init__(self, delta: float = 0.5, method: str = "exact", loss_weight: float = 1.0, sync: bool = False) -> None:
+        super().__init__(delta, method, loss_weight, sync)
 
-    def solve(self, *problems: Any, **named: Any) -> Any:
-        return rank_sort_loss(*problems, delta=self.delta, method=self.method, **named)
+    @property
+    def definition(self) -> RankAndSort:
+        return RankAndSort(SmoothedStep(float(self.delta)))

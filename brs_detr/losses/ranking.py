@@ -1,4 +1,4 @@
-"""What a ranking loss is, and the one autograd function that computes all of them.
+"""What a ranking loss is.
 
 A loss is a small class (`RankingDefinition`): the errors l(i) of each positive, and how identity update shares them
 out. It asks for sums over pairs, and does not know how they are taken: `positive_sums` and `negative_sums` choose.
@@ -10,10 +10,7 @@ logits, targets ──> Positives ──> negative_sums: N_FP(i) ──┐
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from itertools import islice
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
@@ -25,8 +22,7 @@ from .dominance import DominancePositives
 from .exact import ExactNegatives
 from .fused import FusedNegatives, supported
 from .pairwise import PairwiseNegatives, PairwisePositives
-from .positives import BatchScan, Positives, warn_of_rows
-from .problems import as_batches
+from .positives import Positives
 from .step import EPS, SmoothedStep
 
 METHODS = ("exact", "bucketed", "pairwise")
@@ -55,10 +51,15 @@ class NegativeSums(Protocol):
         """g(x_j) = sum_i c_i H(x_j - x_i) for given c (B, P), and 0 for ignored samples; (B, N)."""
 
 
-def check_method(method: str) -> None:
-    """Raises ValueError for an unknown way of summing."""
+def check_method(method: str, over_processes: bool = False) -> None:
+    """Raises ValueError for an unknown way of summing, or one that cannot sum over several processes."""
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; choose one of {', '.join(map(repr, METHODS))}")
+    if over_processes and method == "bucketed":
+        raise ValueError(
+            'method "bucketed" represents buckets by the means of what one process holds, and cannot rank over several '
+            'processes: use method="exact"'
+        )
 
 
 def negative_sums(method: str, logits: Tensor, positives: Positives, step: SmoothedStep) -> NegativeSums:
@@ -111,6 +112,10 @@ class RankingDefinition(ABC):
     def terms(self, sums: PositiveSums, positives: Positives, false_positives: Tensor) -> tuple[Term, ...]:
         """The terms of B problems. Entries at paddings are not read. false_positives: N_FP(i), (B, P)."""
 
+    @abstractmethod
+    def result(self, *terms: Tensor) -> Any:
+        """What the loss returns for one problem, given its terms, 0-dim tensors."""
+
 
 def share(errors: Tensor, total: Tensor) -> Tensor:
     """l(i) / sum_k H(x_k - x_i): what each k that i is charged to pays for a whole H, 0 where nobody outranks i."""
@@ -124,104 +129,3 @@ def shared_among_negatives(errors: Tensor, false_positives: Tensor, value: Tenso
     """
     raised = torch.where(false_positives > EPS, errors, 0.0)
     return Term(errors if value is None else value, -raised, share(raised, false_positives))
-
-
-class RankingFunction(torch.autograd.Function):
-    """The mean of each term over the positives, (B,) each, with a gradient for each."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        logits: Tensor,
-        localisation: Tensor | None,
-        targets: Tensor,
-        positives: Positives,
-        definition: RankingDefinition,
-        method: str,
-    ) -> tuple[Tensor, ...]:
-        with torch.autocast(logits.device.type, enabled=False):
-            negatives = negative_sums(method, logits, positives, definition.step)
-            false_positives = negatives.false_positives(logits, targets)
-            terms = definition.terms(positive_sums(method, positives, definition.step), positives, false_positives)
-            scale = positives.weights / positives.number
-            gradients = [None if part is None else part * scale for term in terms for part in term[1:]]
-            ctx.save_for_backward(logits, targets, *gradients)  # which notices if these are changed in between
-            ctx.negatives, ctx.positives = negatives, positives
-            ctx.localisation_dtype = None if localisation is None else localisation.dtype
-            ctx.set_materialize_grads(False)
-            dtype = torch.promote_types(logits.dtype, torch.float32)
-            return tuple(positives.mean(term.errors).to(dtype) for term in terms)
-
-    @staticmethod
-    def backward(ctx: Any, *of_terms: Tensor | None) -> tuple[Tensor | None, ...]:
-        logits, targets, *gradients = ctx.saved_tensors
-        with torch.no_grad(), torch.autocast(logits.device.type, enabled=False):
-            on_positives, on_negatives, on_localisation = (
-                _weighted_sum(of_terms, gradients[kind :: len(Term._fields) - 1]) for kind in range(3)
-            )
-            if on_negatives is None:
-                gradient = torch.zeros_like(logits)
-            else:
-                gradient = ctx.negatives.gradient(logits, targets, on_negatives)
-            _put(gradient, ctx.positives, on_positives)
-            of_localisation = None
-            if ctx.localisation_dtype is not None:
-                of_localisation = torch.zeros_like(logits, dtype=ctx.localisation_dtype)
-                _put(of_localisation, ctx.positives, on_localisation)
-        gradient = gradient.to(logits.dtype)
-        if torch.is_grad_enabled():  # create_graph=True
-            gradient = _OnlyOnce.apply(gradient, logits)
-        return gradient, of_localisation, None, None, None, None
-
-
-class _OnlyOnce(torch.autograd.Function):
-    """The gradient as it is, which is not differentiated in silence where a graph of it is asked for."""
-
-    @staticmethod
-    def forward(ctx: Any, gradient: Tensor, logits: Tensor) -> Tensor:
-        return gradient.view_as(gradient)
-
-    @staticmethod
-    def backward(ctx: Any, *of_gradient: Tensor) -> tuple[Tensor | None, ...]:
-        raise RuntimeError("a ranking loss has no second derivative: identity update gives its gradient")
-
-
-def _weighted_sum(weights: Sequence[Tensor | None], values: Sequence[Tensor | None]) -> Tensor | None:
-    """sum_t w_t v_t of weights (B,) and values (B, P), each 0 where it is None; None where all are."""
-    pairs = zip(weights, values, strict=True)
-    products = [w[:, None] * v for w, v in pairs if w is not None and v is not None]
-    return reduce(torch.add, products) if products else None
-
-
-def _put(gradient: Tensor, positives: Positives, values: Tensor | None) -> None:
-    """Writes (B, P) values of positives to their places in (B, N), zeros for None."""
-    of_source = 0.0 if values is None else values.view(-1)[positives.slots].to(gradient.dtype)
-    gradient.view(-1)[positives.source] = of_source
-
-
-def solve(
-    definition: RankingDefinition, method: str, problems: Any, others: Sequence[Any], name: str | Sequence[str]
-) -> tuple[list[tuple[Tensor, ...]], bool]:
-    """The terms of every problem in the order of the call, 0-dim tensors, and whether it was a single problem.
-
-    All batches are scanned before the host reads anything: that read is the one synchronisation.
-
-    Raises ValueError or TypeError, see `rank_sort_loss`.
-    """
-    check_method(method)
-    batches, single = as_batches(problems, others, name)
-    scans = [BatchScan(batch) for batch in batches]
-    lines = iter(_read([scan.statistics for scan in scans]))
-    results: dict[int, tuple[Tensor, ...]] = {}
-    for batch, scan in zip(batches, scans, strict=True):
-        positives = scan.positives(list(islice(lines, len(scan.statistics))), definition.targets_are_ious)
-        terms = RankingFunction.apply(batch.logits, batch.localisation, batch.targets, positives, definition, method)
-        results |= zip(batch.members, zip(*(term.unbind() for term in terms), strict=True), strict=True)
-        if isinstance(problems, Tensor):
-            warn_of_rows(batch.names[0], scan.numbers)
-    return [results[k] for k in sorted(results)], single
-
-
-def _read(statistics: list[Tensor]) -> list[list[float]]:
-    """The only read by the host: the numbers of positives, which are sizes, and what is wrong with the input."""
-    return torch.cat([s.to(statistics[0].device) for s in statistics]).tolist() if statistics else []

@@ -88,7 +88,7 @@ class RankingCall:
 
         methods: of `METHODS`; delta: of the loss, instead of its own.
         """
-        changed = {} if delta is None else {"delta": delta}
+        changed: dict[str, Any] = {"sync": False} if delta is None else {"sync": False, "delta": delta}
         losses = {m: None if m == FOCAL else self.loss.with_settings(method=m, **changed) for m in methods}
         for problem in self.problems:
             for method, loss in losses.items():

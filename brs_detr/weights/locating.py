@@ -57,6 +57,9 @@ def _address(source: str) -> str:
             if name not in known:
                 raise CheckpointError(f"{scheme} knows no {name}: give the file's path or its http address.")
             return known[name]
+    scheme, mark, _ = source.partition("://")
+    if mark and not source.startswith(DOWNLOADS):
+        raise CheckpointError(f"{source} cannot be downloaded, for {scheme}:// is not known: fetch it, give its path.")
     return source
 
 
@@ -85,9 +88,15 @@ def _download(url: str) -> Path:
             raise
         except (OSError, HTTPException, ValueError) as error:
             raise CheckpointError(
-                f"{url} cannot be downloaded ({error}): fetch it elsewhere, give its path or put it at {path}."
+                f"{url} cannot be downloaded ({_reason(error)}): fetch it elsewhere, give its path or put it at {path}."
             ) from error
     return path
+
+
+def _reason(error: Exception) -> object:
+    """What an error says, without the names of Python's classes around it."""
+    inner = getattr(error, "reason", error)
+    return getattr(inner, "strerror", None) or inner
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from mmengine.logging import MessageHub
 
 from brs_detr.engine import WholeCheckpointHook
 from brs_detr.engine.checkpoints import WholeFileBackend
-from brs_detr.engine.work_dir import latest_checkpoint
+from brs_detr.engine.resuming import LAST, find_checkpoint
 from brs_detr.weights import read_checkpoint
 
 
@@ -20,7 +20,7 @@ class FakeRunner(SimpleNamespace):
     def __init__(self, work_dir: Path) -> None:
         hub = MessageHub(f"{work_dir}")
         super().__init__(work_dir=str(work_dir), message_hub=hub, epoch=0, iter=0, fallback=[], killed=False)
-        if last := latest_checkpoint(work_dir):
+        if last := find_checkpoint(work_dir, LAST)[0]:
             content = read_checkpoint(str(last))
             self.epoch = content["epoch"]
             hub.runtime_info.update(content["hub"])
@@ -28,7 +28,7 @@ class FakeRunner(SimpleNamespace):
 
     def save_checkpoint(self, out_dir: str, filename: str, *args: object, **kwargs: object) -> None:
         best = len(list(Path(out_dir).glob("best_*.pth")))
-        self.fallback.append((latest_checkpoint(self.work_dir), best))
+        self.fallback.append((find_checkpoint(self.work_dir, LAST)[0], best))
         if self.killed:
             raise KeyboardInterrupt
         content = {"epoch": kwargs["meta"]["epoch"], "hub": dict(self.message_hub.runtime_info)}
@@ -69,7 +69,7 @@ def test_a_kill_while_saving_loses_nothing_and_resuming_tidies_up(tmp_path: Path
     runner.killed = True
     with pytest.raises(KeyboardInterrupt):
         train(runner, hook, [0.3])
-    assert latest_checkpoint(runner.work_dir) == Path(runner.work_dir, "epoch_1.pth")
+    assert find_checkpoint(runner.work_dir, LAST)[0] == Path(runner.work_dir, "epoch_1.pth")
     resumed = FakeRunner(tmp_path)
     train(resumed, new_hook(resumed), [0.3])
     assert names(runner.work_dir) == ["best_coco_bbox_mAP_epoch_2.pth", "epoch_2.pth", "last_checkpoint"]

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from safetensors.torch import load_file
 
 from brs_detr.engine import converting
+from brs_detr.errors import InputError
 from brs_detr.weights import CheckpointError, load_checkpoint, map_state_dict, read_checkpoint
 from tests.reference import ROOT, load_reader, needs_reference, tiny_config
 from tests.weights.files import build, keys, timm_weights
@@ -80,7 +81,7 @@ def test_failures_are_one_sentence_and_leave_no_file(tmp_path, released, config)
         (released, "ours.bin", config, "must end in .pth or .safetensors"),
         (released, "ours.pth", tmp_path / "none.py", "does not exist"),
     ):
-        with pytest.raises(CheckpointError, match=reason):
+        with pytest.raises(InputError, match=reason):
             converting.convert(source, tmp_path / destination, settings)
     assert {file.name for file in tmp_path.iterdir()} == {"released.pth", "broken.pth", "config.py"}
 
@@ -128,7 +129,7 @@ def test_numbers_that_are_not_finite_are_not_converted(tmp_path, released, confi
         (1e6, True, "memory_trans_fc.weight that exceed half precision"),
     ):
         source = changed(released, tmp_path / "changed.pth", layer, value)
-        with pytest.raises(CheckpointError, match=reason):
+        with pytest.raises(InputError, match=reason):
             converting.convert(source, tmp_path / "ours.pth", config, half)
     assert not (tmp_path / "ours.pth").exists()
 

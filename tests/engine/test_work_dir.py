@@ -1,11 +1,8 @@
 """A work directory with content is never written over unless asked."""
 
-import os
-import zipfile
 from pathlib import Path
 
 import pytest
-import torch
 
 from brs_detr.engine import work_dir
 from brs_detr.errors import InputError
@@ -35,23 +32,6 @@ def test_overwrite_removes_what_training_wrote_and_no_more(tmp_path: Path) -> No
         (tmp_path / name).write_text("mine")
     work_dir.claim(tmp_path, resume=False, overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my_model.pth", "notes.txt"]
-
-
-def test_the_last_whole_checkpoint(tmp_path: Path) -> None:
-    assert work_dir.latest_checkpoint(tmp_path) is None
-    for epoch in (1, 2):
-        path = tmp_path / f"epoch_{epoch}.pth"
-        torch.save({"epoch": epoch}, path)
-        os.utime(path, (epoch, epoch))
-    assert work_dir.latest_checkpoint(tmp_path) == tmp_path / "epoch_2.pth"
-    (tmp_path / "last_checkpoint").write_text("/where/it/was/before/epoch_1.pth")
-    assert work_dir.latest_checkpoint(tmp_path) == tmp_path / "epoch_1.pth"
-    (tmp_path / "last_checkpoint").write_text("")
-    assert work_dir.latest_checkpoint(tmp_path) == tmp_path / "epoch_2.pth"
-    (tmp_path / "last_checkpoint").write_text("epoch_2.pth")
-    (tmp_path / "epoch_2.pth").write_bytes((tmp_path / "epoch_2.pth").read_bytes()[:-30])
-    assert not zipfile.is_zipfile(tmp_path / "epoch_2.pth")
-    assert work_dir.latest_checkpoint(tmp_path) == tmp_path / "epoch_1.pth"
 
 
 @pytest.mark.parametrize("linked", [False, True])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from brs_detr.losses import alrp_loss, ap_loss, named_terms, rank_sort_loss, ranking, step
+from brs_detr.losses import alrp_loss, ap_loss, gathering, named_terms, rank_sort_loss, solving, step
 from brs_detr.losses.problems import FIELDS
 
 from .problems import as_if_large
@@ -19,15 +19,15 @@ def losses_on_fake_cuda(batch: int, loss: Callable) -> tuple[list[int], tuple[to
     """The reads by the host, and the gradients of logits and localisation errors."""
     reads = []
 
-    def read(statistics: list[torch.Tensor]) -> list[list[float]]:
+    def read(statistics: list[torch.Tensor]) -> list[list[list[float]]]:
         reads.append(len(statistics))
-        return [[-1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 5.0] for found in statistics for _ in found]
+        return [[[-1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 5.0] for _ in found] for found in statistics]
 
-    with FakeTensorMode(), mock.patch.object(ranking, "_read", read):
+    with FakeTensorMode(), mock.patch.object(gathering, "_read", read):
         logits, *others = (torch.empty(batch, 1000, device="cuda") for _ in signature(loss).parameters if _ in FIELDS)
         terms = named_terms(loss(logits.requires_grad_(), *others)[0])
         node = next(iter(terms.values())).grad_fn.next_functions[0][0]
-        return reads, ranking.RankingFunction.backward(node, *torch.ones(len(terms), batch, device="cuda"))
+        return reads, solving.RankingFunction.backward(node, *torch.ones(len(terms), batch, device="cuda"))
 
 
 @pytest.mark.parametrize("loss", [rank_sort_loss, ap_loss, alrp_loss])

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,14 +36,17 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(ROOT), "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
 
 
-def start(folder: Path, *command: object) -> subprocess.Popen:
-    """Start a command in a folder; a name ending in .py or .sh is one of the scripts."""
+def start(folder: Path, *command: object, prefix: Sequence[str] = (), **variables: object) -> subprocess.Popen:
+    """Start a command in a folder; a name ending in .py or .sh is one of the scripts.
+
+    prefix: a command that starts the command; variables: of its environment.
+    """
     script = ROOT / "scripts" / str(command[0])
     interpreter = sys.executable if script.suffix == ".py" else "bash"
     return subprocess.Popen(
-        [interpreter, script, *map(str, command[1:])],
+        [*prefix, interpreter, script, *map(str, command[1:])],
         cwd=folder,
-        env=environment(),
+        env=environment() | {name: str(value) for name, value in variables.items()},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -51,6 +55,13 @@ def start(folder: Path, *command: object) -> subprocess.Popen:
 
 def run(folder: Path, *command: object) -> subprocess.CompletedProcess:
     """Run a command to its end, see :func:`start`."""
-    process = start(folder, *command)
-    output, errors = process.communicate(timeout=300)
+    return end(start(folder, *command))
+
+
+def end(process: subprocess.Popen) -> subprocess.CompletedProcess:
+    """Wait for the end of a process, which is killed if it takes too long."""
+    try:
+        output, errors = process.communicate(timeout=300)
+    finally:
+        process.kill()
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)

@@ -46,8 +46,7 @@ def test_a_killed_training_resumes_and_leaves_what_it_should(tmp_path: Path, con
     time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    last = work_dir.latest_checkpoint(work)
-    assert last is not None
+    last, *_ = work_dir.checkpoints(work)
     epoch = read_checkpoint(str(last))["meta"]["epoch"]
 
     result = run(tmp_path, "train.py", config, "--work-dir", work, "--resume", "--epochs", epoch + 1)

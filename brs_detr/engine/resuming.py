@@ -1,0 +1,114 @@
+"""From a checkpoint back to a training: which one, with which seed, and at which learning rate."""
+
+import re
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+
+from brs_detr.engine import work_dir
+from brs_detr.engine.record import Record, global_batch
+from brs_detr.errors import CheckpointError, InputError
+from brs_detr.weights import read_checkpoint
+
+LAST = "last"  # --resume without a file
+AUTO = "auto"  # the same, and --load-from counts until there is a checkpoint
+TEMPORARY = re.compile(rf"\.({work_dir.WRITTEN_BY_TRAINING.pattern})-[0-9a-f]{{8}}")  # as files.whole_file names them
+
+
+def find_checkpoint(folder: str | Path, resume: str) -> tuple[Path | None, list[str]]:
+    """The checkpoint to continue from, None where there is none yet, and remarks.
+
+    resume: a file, LAST or AUTO: the newest whole one of the folder.
+
+    Raises:
+        InputError: the file cannot be read, or there are checkpoints in the folder and none of them is whole.
+    """
+    if resume not in (LAST, AUTO):
+        read_checkpoint(resume)
+        return Path(resume), []
+    remarks: list[str] = []
+    for path in work_dir.checkpoints(folder):
+        try:
+            read_checkpoint(path)
+            return path, remarks
+        except CheckpointError as error:
+            remarks.append(f"{error} It is skipped.")
+    if remarks:
+        raise InputError(
+            f"No checkpoint in {folder} is whole: {' '.join(remarks)} Remove them to begin again, or name a checkpoint "
+            "with --resume CHECKPOINT."
+        )
+    return None, [f"No checkpoint in {folder} yet: training starts from the beginning."]
+
+
+def check_options(resume: str | None, load_from: str | None, minutes: float | None) -> None:
+    """Raises InputError if options contradict each other, or make no sense."""
+    if load_from and resume not in (None, AUTO):
+        raise InputError(
+            "--load-from starts from weights, and --resume continues a training: give one of them, or --resume auto, "
+            "which starts from the weights until there is a checkpoint to continue from."
+        )
+    if minutes is not None and not minutes >= 0:
+        raise InputError("--checkpoint-minutes needs a number of minutes, 0 for a checkpoint after every iteration.")
+
+
+def continue_from(config: Config, checkpoint: Path | None) -> None:
+    """Point a config to the checkpoint to continue from."""
+    if checkpoint is not None:
+        config.load_from, config.resume = str(checkpoint), True
+
+
+def sweep(folder: str | Path) -> None:
+    """Remove the unfinished files that a killed training has left in its work directory."""
+    for path in Path(folder).glob(".*"):
+        if TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink()
+
+
+def restore_record(runner: Runner) -> Record:
+    """The record of the training that a runner continues, a new one otherwise, and its seed before any use of it."""
+    if not (runner._resume and runner._load_from):
+        return Record()
+    meta = read_checkpoint(runner._load_from).get("meta") or {}
+    given, seed = runner._randomness_cfg.get("seed"), meta.get("seed")
+    if isinstance(seed, int):
+        if given is not None and given != seed:
+            runner.logger.warning(f"The checkpoint's seed {seed} goes on, the given one {given} is left aside.")
+        runner._randomness_cfg["seed"] = seed
+        runner.set_randomness(**runner._randomness_cfg)
+    return Record.of(meta)
+
+
+def learning_rates(optimiser: OptimWrapper) -> list[float]:
+    """Of each parameter group, before any schedule."""
+    return [group.get("initial_lr", group["lr"]) for group in optimiser.param_groups]
+
+
+def compare_with_checkpoint(runner: Runner, configured: list[float]) -> None:
+    """Say where a continued training's global batch is another, and go on with the learning rate that it has now.
+
+    configured: the learning rates before the checkpoint was loaded.
+    """
+    changed = configured != learning_rates(runner.optim_wrapper)
+    before, batch = runner.record.global_batch, global_batch(runner)
+    if before not in (0, batch):
+        said = f"The checkpoint was trained with {before} images a step, and this training goes on with {batch}"
+        scaled = runner.optim_wrapper.optimizer.defaults["lr"] * batch / before
+        offer = f"in proportion it would be --cfg-options optim_wrapper.optimizer.lr={scaled:g}"
+        runner.logger.warning(f"{said}." if changed else f"{said}. The learning rate is the same; {offer}")
+    if changed:
+        _adopt(runner, configured)
+
+
+def _adopt(runner: Runner, configured: list[float]) -> None:
+    """Change the learning rate of each parameter group in proportion, and that of the schedules."""
+    loaded = learning_rates(runner.optim_wrapper)
+    ratios = [new / old if old else 1.0 for new, old in zip(configured, loaded, strict=True)]
+    for group, ratio in zip(runner.optim_wrapper.param_groups, ratios, strict=True):
+        group.update({name: group[name] * ratio for name in ("lr", "initial_lr") if name in group})
+    for scheduler in runner.param_schedulers or []:
+        if scheduler.param_name == "lr":
+            scheduler.base_values = learning_rates(runner.optim_wrapper)
+    runner.logger.warning(f"The learning rate is {ratios[0]:g} times the checkpoint's, as the config says.")

@@ -1,0 +1,174 @@
+"""Calls of ranking losses, solved together: one look at the data by the host, one autograd function.
+
+call ──> as_batches ──> BatchScan ──> find_positives ──> negative_sums: N_FP(i) ──> RankingFunction ──> result
+
+With a process group the positives are those of all processes, and N_FP(i) is summed over them: see `gathering`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributed import ProcessGroup
+
+from .gathering import find_positives, processes, sum_over_processes
+from .positives import BatchScan, Positives, warn_of_rows
+from .problems import Batch, as_batches
+from .ranking import NegativeSums, RankingDefinition, Term, check_method, negative_sums, positive_sums
+
+
+class Call(NamedTuple):
+    """One call of a ranking loss.
+
+    problems: (logits, targets[, localisation]), each (N,) or (B, N); or a list of such tuples, and None for the rest.
+    name: what error messages begin with, one for all problems or one for each.
+    """
+
+    definition: RankingDefinition
+    method: str
+    problems: tuple[Any, ...]
+    name: str | Sequence[str]
+
+
+def solve(calls: Sequence[Call], group: ProcessGroup | None = None) -> list[Any]:
+    """The result of each call: what the loss returns for one problem, or a list of these for several.
+
+    All batches are scanned before the host reads anything: that read is the one synchronisation. A group takes one
+    more, and three collectives for all calls together.
+
+    group: of processes that make the same calls of as many problems, each with samples of its own; these are ranked
+    together. The value is that of all samples, the same in every process. The gradient is that of the process's own
+    logits times the number of processes, so that the mean that DistributedDataParallel takes is the whole's gradient.
+
+    Raises ValueError or TypeError, see `rank_sort_loss`.
+    """
+    prepared: list[PreparedCall] = []
+    for call in calls:
+        prepared.append(PreparedCall(call, sum(other.number for other in prepared), group))
+    parts = [part for each in prepared for part in each.parts]
+    scans, places = [part.scan for part in parts], [part.places for part in parts]
+    for part, positives in zip(parts, find_positives(scans, places, group), strict=True):
+        part.count(positives)
+    sum_over_processes([(part.false_positives, part.positives.totals) for part in parts], places, group)
+    results = []
+    for each in prepared:
+        results.append(each.result(processes(group)))
+    return results
+
+
+class Part:
+    """One batch of a call, whose problems have these places among those of all calls."""
+
+    positives: Positives
+    negatives: NegativeSums
+    false_positives: Tensor  # (B, P)
+
+    def __init__(self, call: Call, batch: Batch, first: int) -> None:
+        self.call, self.batch = call, batch
+        self.scan = BatchScan(batch, call.definition.targets_are_ious)
+        self.places = [first + member for member in batch.members]
+
+    @torch.no_grad()
+    def count(self, positives: Positives) -> None:
+        """N_FP(i) over the negatives of this process."""
+        logits, targets = self.batch.logits, self.batch.targets
+        with torch.autocast(logits.device.type, enabled=False):
+            self.positives = positives
+            self.negatives = negative_sums(self.call.method, logits, positives, self.call.definition.step)
+            self.false_positives = self.negatives.false_positives(logits, targets)
+
+    def terms(self, processes: int) -> list[tuple[Tensor, ...]]:
+        """The terms of each problem, 0-dim tensors."""
+        batch = self.batch
+        terms = RankingFunction.apply(batch.logits, batch.localisation, batch.targets, self, processes)
+        return list(zip(*(term.unbind() for term in terms), strict=True))
+
+
+class PreparedCall:
+    """A call whose problems are stacked and scanned; `number` of them, counted from `first` on."""
+
+    def __init__(self, call: Call, first: int, group: ProcessGroup | None) -> None:
+        check_method(call.method, over_processes=group is not None)
+        batches, self.single = as_batches(call.problems[0], call.problems[1:], call.name)
+        self.call, self.number = call, sum(len(batch.members) for batch in batches)
+        self.parts = [Part(call, batch, first) for batch in batches]
+
+    def result(self, processes: int) -> Any:
+        results: dict[int, Any] = {}
+        for part in self.parts:
+            for k, terms in zip(part.batch.members, part.terms(processes), strict=True):
+                results[k] = self.call.definition.result(*terms)
+            if isinstance(self.call.problems[0], Tensor):
+                warn_of_rows(part.batch.names[0], part.positives.totals)
+        return results[0] if self.single else [results[k] for k in sorted(results)]
+
+
+class RankingFunction(torch.autograd.Function):
+    """The mean of each term over the positives, (B,) each, with a gradient for each."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, localisation: Tensor | None, targets: Tensor, part: Part, processes: int
+    ) -> tuple[Tensor, ...]:
+        positives, call = part.positives, part.call
+        with torch.autocast(logits.device.type, enabled=False):
+            sums = positive_sums(call.method, positives, call.definition.step)
+            terms = call.definition.terms(sums, positives, part.false_positives)
+            scale = positives.weights / positives.number * processes
+            gradients = [None if of is None else of * scale for term in terms for of in term[1:]]
+            ctx.save_for_backward(logits, targets, *gradients)  # which notices if these are changed in between
+            ctx.negatives, ctx.positives = part.negatives, positives
+            ctx.localisation_dtype = None if localisation is None else localisation.dtype
+            ctx.set_materialize_grads(False)
+            dtype = torch.promote_types(logits.dtype, torch.float32)
+            return tuple(positives.mean(term.errors).to(dtype) for term in terms)
+
+    @staticmethod
+    def backward(ctx: Any, *of_terms: Tensor | None) -> tuple[Tensor | None, ...]:
+        logits, targets, *gradients = ctx.saved_tensors
+        with torch.no_grad(), torch.autocast(logits.device.type, enabled=False):
+            on_positives, on_negatives, on_localisation = (
+                _weighted_sum(of_terms, gradients[kind :: len(Term._fields) - 1]) for kind in range(3)
+            )
+            if on_negatives is None:
+                gradient = torch.zeros_like(logits)
+            else:
+                gradient = ctx.negatives.gradient(logits, targets, on_negatives)
+            _put(gradient, ctx.positives, on_positives)
+            of_localisation = None
+            if ctx.localisation_dtype is not None:
+                of_localisation = torch.zeros_like(logits, dtype=ctx.localisation_dtype)
+                _put(of_localisation, ctx.positives, on_localisation)
+        gradient = gradient.to(logits.dtype)
+        if torch.is_grad_enabled():  # create_graph=True
+            gradient = _OnlyOnce.apply(gradient, logits)
+        return gradient, of_localisation, None, None, None
+
+
+class _OnlyOnce(torch.autograd.Function):
+    """The gradient as it is, which is not differentiated in silence where a graph of it is asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, logits: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, *of_gradient: Tensor) -> tuple[Tensor | None, ...]:
+        raise RuntimeError("a ranking loss has no second derivative: identity update gives its gradient")
+
+
+def _weighted_sum(weights: Sequence[Tensor | None], values: Sequence[Tensor | None]) -> Tensor | None:
+    """sum_t w_t v_t of weights (B,) and values (B, P), each 0 where it is None; None where all are."""
+    pairs = zip(weights, values, strict=True)
+    products = [w[:, None] * v for w, v in pairs if w is not None and v is not None]
+    return reduce(torch.add, products) if products else None
+
+
+def _put(gradient: Tensor, positives: Positives, values: Tensor | None) -> None:
+    """Writes (B, P) values of positives to their places in (B, N), zeros for None."""
+    of_source = 0.0 if values is None else values.view(-1)[positives.slots].to(gradient.dtype)
+    gradient.view(-1)[positives.source] = of_source

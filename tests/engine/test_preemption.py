@@ -1,0 +1,112 @@
+"""A signal ends a training after its iteration, with all saved; continued, it ends as if there had been none."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from brs_detr.engine import preemption
+from brs_detr.weights import read_checkpoint
+from tests.engine.toy import ToyDetector
+from tests.engine.toy_training import ended, run, start, start_two, state
+
+
+def at_batch(nth: int, mode: str, action: Callable[[], None]) -> None:
+    """Do something amid the nth batch of a training ("loss") or its evaluations ("predict")."""
+    forward, seen = ToyDetector.forward, 0
+
+    def watched(model: ToyDetector, inputs: object, data_samples: list, mode_now: str = "tensor") -> object:
+        nonlocal seen
+        seen += mode_now == mode
+        if seen == nth and mode_now == mode:
+            action()
+        return forward(model, inputs, data_samples, mode_now)
+
+    ToyDetector.forward = lambda model, inputs, data_samples, mode: watched(model, inputs, data_samples, mode)
+
+
+def signal_all(signum: int) -> None:
+    """As a terminal or Slurm does: the data loader's workers are signalled, too."""
+    subprocess.run(["kill", f"-{signum}", "--", f"-{os.getpgrp()}"], start_new_session=True, check=True)
+
+
+def signal_twice() -> None:
+    preemption.SAME = 0.1
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(2 * preemption.SAME)
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+
+
+def test_signals(toy_config: Path, tmp_path: Path) -> None:
+    """One after the other: amid accumulated gradients, at an epoch's end, in an evaluation, and twice."""
+    work, log = tmp_path / "work", tmp_path / "work.log"
+    options = {"train_dataloader.num_workers": 2} | {
+        f"val_dataloader.{name}": value for name, value in (("num_workers", 1), ("persistent_workers", True))
+    }
+    assert run(toy_config, tmp_path / "uninterrupted") == 0
+    stops = [
+        (signal.SIGTERM, 3, "loss", 143, 4),  # after the next step of the optimiser
+        (signal.SIGINT, 1, "loss", 130, 5),
+        (signal.SIGUSR1, 2, "predict", 75, 10),
+        (signal.SIGTERM, 1, "loss", 143, 12),  # after the evaluation, which is made up
+    ]
+    for signum, nth, mode, code, iteration in stops:
+        process = start(
+            toy_config, work, partial(at_batch, nth, mode, partial(signal_all, int(signum))), options=options
+        )
+        assert ended(process) == code, log.read_text()
+        line = log.read_text().splitlines()[-1]
+        assert line.startswith(f"Stopped by {signum.name} after iteration {iteration} of 30, saved in {work}")
+        assert line.endswith(" --resume auto")
+        saved = work / ("epoch_2.pth" if mode == "predict" else "interim.pth")
+        assert read_checkpoint(saved)["meta"]["iter"] == iteration
+        assert "Traceback" not in log.read_text()
+    began = time.monotonic()
+    assert ended(start(toy_config, work, partial(at_batch, 2, "loss", signal_twice))) == 143
+    assert time.monotonic() - began < 20
+    assert log.read_text().endswith("Stopped at once; the last checkpoint is whole.\n")
+    assert run(toy_config, work) == 0
+    assert state(work) == state(tmp_path / "uninterrupted")
+    taken = json.loads((work / "training.json").read_text())
+    assert [segment["to_iteration"] for segment in taken["segments"]] == [4, 5, 10, 12, 30]
+    assert taken["seconds"] == pytest.approx(sum(segment["seconds"] for segment in taken["segments"]), abs=0.01)
+
+
+def test_two_processes_of_which_one_is_signalled(toy_config: Path, tmp_path: Path, free_port: int) -> None:
+    work, log = tmp_path / "work", tmp_path / "work.log"
+    for process in start_two(toy_config, tmp_path / "uninterrupted", free_port, (None, None)):
+        assert ended(process) == 0
+    to_me = partial(preemption.signal.raise_signal, signal.SIGTERM)
+    for nth, mode in ((2, "loss"), (1, "predict")):
+        first, second = start_two(toy_config, work, free_port, (None, partial(at_batch, nth, mode, to_me)))
+        assert ended(second) == 143, log.read_text()
+        if mode == "predict":
+            os.kill(first.pid, signal.SIGTERM)  # as launchers do when a process leaves
+        assert ended(first) == 143, log.read_text()
+        assert log.read_text().count("Stopped by SIGTERM") == 1 + (mode == "predict")
+    for process in start_two(toy_config, work, free_port, (None, None)):
+        assert ended(process) == 0, log.read_text()
+    assert state(work) == state(tmp_path / "uninterrupted")
+
+
+@pytest.mark.parametrize(
+    ("typed", "continued"),
+    [
+        ("train.py a.py --resume", "train.py a.py --resume auto"),
+        ("train.py a.py --resume x.pth --amp", "train.py a.py --amp --resume auto"),
+        ("train.py a.py --resume=auto --seed 1", "train.py a.py --seed 1 --resume auto"),
+        ("env NNODES=2 bash dist.sh 'my config.py' 2 --overwrite --load-from w.pth",) * 2,
+    ],
+)
+def test_the_command_that_continues(monkeypatch: pytest.MonkeyPatch, typed: str, continued: str) -> None:
+    monkeypatch.setenv(preemption.COMMAND, typed)
+    if typed == continued:
+        continued = typed.replace("--overwrite ", "") + " --resume auto"
+    assert preemption.continuing_command() == continued

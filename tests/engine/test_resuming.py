@@ -1,0 +1,89 @@
+"""Which checkpoint is continued, and what is tidied up before."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from brs_detr.engine.resuming import AUTO, LAST, check_options, find_checkpoint, sweep
+from brs_detr.errors import CheckpointError, InputError
+from brs_detr.weights import read_checkpoint
+from tests.engine.toy_training import run
+
+
+def save(folder: Path, *names: str) -> list[Path]:
+    """Small checkpoints, each a second older than the next."""
+    paths = [folder / name for name in names]
+    for age, path in enumerate(paths):
+        torch.save({"state_dict": {"weight": torch.zeros(3)}}, path)
+        os.utime(path, (age, age))
+    return paths
+
+
+def test_the_newest_whole_checkpoint(tmp_path: Path) -> None:
+    assert find_checkpoint(tmp_path, AUTO) == (
+        None,
+        [f"No checkpoint in {tmp_path} yet: training starts from the beginning."],
+    )
+    first, second, third = save(tmp_path, "epoch_1.pth", "iter_70.pth", "epoch_2.pth")
+    (tmp_path / "last_checkpoint").write_text(str(first))
+    for resume in (LAST, AUTO):
+        assert find_checkpoint(tmp_path, resume) == (third, [])
+    third.write_bytes(third.read_bytes()[:-30])
+    os.utime(third, (9, 9))
+    found, remarks = find_checkpoint(tmp_path, AUTO)
+    assert found == second
+    assert re.fullmatch(rf"The checkpoint {third} is truncated: .* It is skipped\.", *remarks)
+    assert find_checkpoint(tmp_path, str(first)) == (first, [])
+    for path in (first, second):
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match=rf"No checkpoint in {tmp_path} is whole: .*epoch_1\.pth .* begin again"):
+        find_checkpoint(tmp_path, AUTO)
+    with pytest.raises(CheckpointError, match=r"epoch_1\.pth"):
+        find_checkpoint(tmp_path, str(first))
+
+
+def test_options_that_contradict_each_other() -> None:
+    check_options(AUTO, "weights.pth", 0.5)
+    with pytest.raises(InputError, match=r"give one of them, or --resume auto"):
+        check_options(LAST, "weights.pth", None)
+    for minutes in (-1, float("nan")):
+        with pytest.raises(InputError, match=r"--checkpoint-minutes needs a number of minutes"):
+            check_options(None, None, minutes)
+
+
+def test_only_our_own_unfinished_files_are_swept(tmp_path: Path) -> None:
+    ours = [".epoch_3.pth-0123abcd", ".last_checkpoint-0123abcd", ".best_coco_bbox_mAP_epoch_3.pth-0123abcd"]
+    others = [".notes-0123abcd", ".epoch_3.pth", "epoch_3.pth-0123abcd", ".epoch_3.pth-0123abc", ".bashrc"]
+    for name in ours + others:
+        (tmp_path / name).write_text("")
+    (tmp_path / ".epoch_4.pth-0123abcd").mkdir()
+    sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, ".epoch_4.pth-0123abcd"])
+    sweep(tmp_path / "missing")
+
+
+def test_another_global_batch(toy_config: Path, tmp_path: Path) -> None:
+    """It is said, and the learning rate that is offered applies to what is continued."""
+    work, log = tmp_path / "work", tmp_path / "work.log"
+
+    def train(epochs: int, **options: float) -> str:
+        before = len(log.read_text()) if log.exists() else 0
+        assert run(toy_config, work, epochs=epochs, seed=epochs, options=options) == 0, log.read_text()
+        return log.read_text()[before:]
+
+    train(1)
+    five = {"train_dataloader.batch_size": 5}
+    said = train(2, **five)
+    assert "The checkpoint's seed 1 goes on, the given one 2 is left aside." in said
+    assert "trained with 4 images a step, and this training goes on with 10." in said
+    (offer,) = re.findall(r"--cfg-options (\S+)=(\S+)", said)
+    assert offer == ("optim_wrapper.optimizer.lr", "0.025")
+    assert "The learning rate is 2.5 times the checkpoint's" in train(3, **five, **{offer[0]: float(offer[1])})
+    content = read_checkpoint(work / "epoch_3.pth")
+    assert content["meta"]["seed"] == 1
+    assert content["optimizer"]["param_groups"][0]["initial_lr"] == pytest.approx(0.025)
+    assert content["param_schedulers"][0]["base_values"] == [pytest.approx(0.025)]
+    assert "images a step" not in train(4, **five, **{offer[0]: float(offer[1])})
