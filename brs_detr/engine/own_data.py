@@ -195,11 +195,11 @@ def fit(config: Config, found: Found) -> list[str]:
     adapting.use_data(config, found.places, found.classes)
     said = [f"num_classes is {len(found.classes)} in every head."]
     present = pipelines.test_size(config)
-    if found.image_size:
+    if found.image_size and present:
         pipelines.set_size(config, found.image_size)
         said.append(
-            f"Images are resized to {found.image_size[0]} x {found.image_size[1]} pixels instead of {present[0]} x "  # type: ignore[index]
-            f"{present[1]}, which suits the size of the objects (--image-size sets another)."  # type: ignore[index]
+            f"Images are resized to {found.image_size[0]} x {found.image_size[1]} pixels instead of {present[0]} x "
+            f"{present[1]}, which suits the size of the objects (--image-size sets another)."
         )
     elif present:
         said.append(f"Images are resized to {present[0]} x {present[1]} pixels (--image-size).")
