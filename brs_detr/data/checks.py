@@ -15,7 +15,7 @@ from mmdet.registry import DATASETS, METRICS
 from mmengine.config import Config, ConfigDict
 
 from brs_detr.data.coco_checks import check_sample, check_source
-from brs_detr.data.coco_file import CocoSource, MendedCOCO, listed
+from brs_detr.data.coco_file import CocoSource, MendedCOCO, listed, read_annotations
 from brs_detr.errors import InputError
 
 LVIS_REMEDY = "run `pip install git+https://github.com/lvis-dataset/lvis-api.git`."
@@ -106,10 +106,29 @@ def declared_class_counts(model: ConfigDict, path: str = "model") -> Iterator[tu
             yield from declared_class_counts(value, f"{path}.{key}")
 
 
-def check_class_counts(model: ConfigDict, classes: tuple[str, ...]) -> None:
+def check_class_counts(model: ConfigDict, classes: tuple[str, ...], annotations: Path | None = None) -> None:
+    """Every head has as many classes as the data.
+
+    annotations: the COCO file that the classes, which a config may have inherited, are to be those of.
+
+    Raises:
+        InputError: one has another number.
+    """
     wrong = [(place, count) for place, count in declared_class_counts(model) if count != len(classes)]
     if wrong:
         place, count = wrong[0]
+        if annotations is None:
+            raise InputError(
+                f"The config says {place} = {count}, but metainfo.classes of its data names {len(classes)} "
+                f"({listed(classes)}): give both the classes that the model was trained on."
+            )
+        own = tuple(each["name"] for each in read_annotations(annotations)[0]["categories"])
+        if not set(classes) <= set(own):
+            raise InputError(
+                f"{annotations} has {len(own)} classes ({listed(own)}), but metainfo.classes names others "
+                f"({listed(classes)}), and the config says {place} = {count}: set metainfo.classes in every data set "
+                f"to those of the file, and num_classes to {len(own)}; or let `train --data` do both."
+            )
         raise InputError(
             f"The config says {place} = {count}, but its data has {len(classes)} classes "
             f"({listed(classes)}): set it to {len(classes)}."
@@ -152,7 +171,7 @@ def coco_sources(config: Config, split: str) -> list[CocoSource]:
         if issubclass(format_of(dataset), LVISV05Dataset):
             check_lvis()
         if source := coco_source(dataset, evaluators):
-            check_class_counts(config.model, source.classes or ())
+            check_class_counts(config.model, source.classes or (), source.annotations)
             sources.append(source)
     check_evaluators(config, split, sources)
     return list(dict.fromkeys(sources))

@@ -3,12 +3,14 @@
 import argparse
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from mmengine.config import DictAction
 
 from brs_detr.endings import REFUSED
 from brs_detr.engine.distributed import LAUNCHERS
+from brs_detr.engine.pipelines import FLIPS
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,7 +39,7 @@ class KeyValue(DictAction):
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", help="config file, or brs_detr::NAME of one that comes with the package")
+    parser.add_argument("config", help="config file, brs_detr::NAME of one of the package, or a work directory")
     parser.add_argument(
         "--cfg-options",
         nargs="+",
@@ -45,6 +47,19 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="change entries of the config, such as train_dataloader.batch_size=2",
     )
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", nargs="?", help="by default the best of the work directory, else its last")
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="your own images: a folder in one of COCO's layouts or YOLO's"
+    )
+    parser.add_argument("--split", type=float, metavar="SHARE", help="of --data's training images, to validate on")
+    parser.add_argument("--image-size", metavar="N|WxH", help="images are resized to fit it, their shape kept")
+    parser.add_argument("--flip", choices=FLIPS, help="of training images, instead of the config's")
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:

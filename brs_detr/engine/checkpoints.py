@@ -14,7 +14,7 @@ from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from brs_detr.engine import console, resuming, work_dir
+from brs_detr.engine import console, resuming, schedules, work_dir
 from brs_detr.engine.divergence import DivergenceHook, check_weights
 from brs_detr.engine.interim import InterimCheckpointHook, Saved, accumulates
 from brs_detr.engine.loops import continued_loop
@@ -108,6 +108,21 @@ class Runner(MMEngineRunner):
         console.quieten(logger)
         return logger
 
+    def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
+        """None takes away any of them, not only mmengine's own."""
+        self._kinds = {each["type"] for each in (hooks or {}).values() if isinstance(each, dict)}
+        own = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")
+        super().register_default_hooks({k: v for k, v in (hooks or {}).items() if v is not None or k in own})
+
+    def register_custom_hooks(self, hooks: list) -> None:
+        """Beside the default ones; a config of before these were default may list one of them again."""
+        super().register_custom_hooks(
+            [each for each in hooks if not isinstance(each, dict) or each["type"] not in self._kinds]
+        )
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        return super().build_param_scheduler(schedules.with_short_warm_up(scheduler, self.max_iters))
+
     def register_hooks(self, *args: Any, **kwargs: Any) -> None:
         super().register_hooks(*args, **kwargs)
         for hook in (DivergenceHook(), RecordHook(), SeedingHook()):
@@ -183,3 +198,10 @@ class Runner(MMEngineRunner):
         self.saved = Saved(path, iteration, self.record.evaluated)
         if is_main_process():
             work_dir.remove_outdated_interim(self.work_dir, path)
+
+
+class Evaluator(Runner):
+    """Evaluates only: the config that a training left in its work directory stays as it is."""
+
+    def dump_config(self) -> None:
+        pass

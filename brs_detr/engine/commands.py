@@ -16,12 +16,13 @@ from brs_detr.engine.config import load_config
 from brs_detr.engine.converting import convert
 from brs_detr.engine.predict import predict
 from brs_detr.engine.resuming import LAST
+from brs_detr.engine.trained import checkpoint_of
 from brs_detr.errors import InputError, printable
 from brs_detr.files import check_destination
 from brs_detr.timing import display, report
 from brs_detr.timing.measuring import Effort
 from brs_detr.timing.recording import METHODS
-from brs_detr.timing.run import Settings, check, time_losses
+from brs_detr.timing.run import SHAPES, Settings, check, time_losses
 
 
 def add_train_options(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +42,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sync-ranking", action="store_true", help="rank the samples of all processes together")
     parser.add_argument("--epochs", type=int, help="train for this many, the learning-rate schedule in proportion")
     parser.add_argument("--seed", type=int)
+    arguments.add_data(parser)
     parser.add_argument(
         "--checkpoint-minutes", type=float, metavar="N", help="save every N minutes too, to be continued amid an epoch"
     )
@@ -58,6 +60,7 @@ def run_train(args: argparse.Namespace) -> None:
 
     python scripts/train.py configs/brs_detr/brs-detr_tiny_digits.py
     brs-detr train brs_detr::brs_detr/brs-detr_tiny_digits.py
+    python scripts/train.py configs/brs_detr/brs-detr_r50_1x_coco.py --data DIR
     bash scripts/dist_train.sh configs/brs_detr/brs-detr_r50_1x_coco.py 8
     """
     launch.train(
@@ -70,6 +73,10 @@ def run_train(args: argparse.Namespace) -> None:
         sync_ranking=args.sync_ranking,
         epochs=args.epochs,
         seed=args.seed,
+        data=args.data,
+        share=args.split,
+        image_size=args.image_size,
+        flip=args.flip,
         checkpoint_minutes=args.checkpoint_minutes,
         batch=args.batch,
         checkpoint_activations=args.checkpoint_activations,
@@ -80,7 +87,7 @@ def run_train(args: argparse.Namespace) -> None:
 
 def add_test_options(parser: argparse.ArgumentParser) -> None:
     arguments.add_config(parser)
-    parser.add_argument("checkpoint")
+    arguments.add_checkpoint(parser)
     parser.add_argument("--work-dir", help="folder of the log; default work_dirs/NAME_OF_CONFIG")
     parser.add_argument("--out", metavar="FILE", help="where to write the metrics; default beside the log")
     arguments.add_launcher(parser)
@@ -90,11 +97,12 @@ def run_test(args: argparse.Namespace) -> None:
     """Evaluate a checkpoint with pycocotools.
 
     python scripts/test.py configs/brs_detr/brs-detr_tiny_digits.py work_dirs/quickstart/epoch_8.pth
+    python scripts/test.py WORK_DIR
     brs-detr test brs_detr::brs_detr/brs-detr_tiny_digits.py work_dirs/quickstart/epoch_8.pth
     """
     launch.evaluate(
         args.config,
-        args.checkpoint,
+        checkpoint_of(args.config, args.checkpoint),
         folder=args.work_dir,
         out=args.out,
         options=args.cfg_options,
@@ -104,7 +112,7 @@ def run_test(args: argparse.Namespace) -> None:
 
 def add_predict_options(parser: argparse.ArgumentParser) -> None:
     arguments.add_config(parser)
-    parser.add_argument("checkpoint")
+    arguments.add_checkpoint(parser)
     parser.add_argument("source", metavar="IMAGE_OR_FOLDER")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the pictures")
     parser.add_argument("--score-thr", type=float, default=0.3, help="show boxes from this score on")
@@ -117,11 +125,12 @@ def run_predict(args: argparse.Namespace) -> None:
     """Detect objects in images: a picture for each, and predictions.json.
 
     python scripts/predict.py CONFIG CHECKPOINT IMAGE_OR_FOLDER --out DIR
+    python scripts/predict.py WORK_DIR IMAGE_OR_FOLDER --out DIR
     brs-detr predict CONFIG CHECKPOINT IMAGE_OR_FOLDER --out DIR
     """
     pictures = predict(
         args.config,
-        args.checkpoint,
+        checkpoint_of(args.config, args.checkpoint),
         args.source,
         args.out,
         threshold=args.score_thr,
@@ -134,13 +143,13 @@ def run_predict(args: argparse.Namespace) -> None:
 
 
 def add_time_loss_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="config files, compared side by side")
+    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="configs or work directories, side by side")
     parser.add_argument(
         "--source",
-        default="shapes",
         metavar="shapes|model|CHECKPOINT",
         help="whose outputs: random ones in the heads' shapes (default); the initialised model's on random "
-        "images; or a checkpoint's on the config's training images. The last two tell the share of an iteration",
+        "images; or a checkpoint's on the config's training images (default of one work directory). The last two tell "
+        "the share of an iteration",
     )
     parser.add_argument(
         "--methods", nargs="+", choices=METHODS, default=list(METHODS), help="how to solve the ranking problems"
@@ -161,10 +170,16 @@ def add_time_loss_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cfg-options", nargs="+", action=KeyValue, metavar="KEY=VALUE", help="change the configs")
 
 
+def source_of(args: argparse.Namespace) -> str:
+    """Of a single work directory its checkpoint, unless --source says otherwise."""
+    single = len(args.configs) == 1 and Path(args.configs[0]).is_dir()
+    return args.source or (checkpoint_of(args.configs[0], None) if single else SHAPES)
+
+
 def timing_settings(args: argparse.Namespace) -> Settings:
     return Settings(
         methods=tuple(dict.fromkeys(args.methods)),
-        source=args.source,
+        source=source_of(args),
         images=args.images,
         image_size=tuple(args.image_size),
         effort=Effort(args.repeats, args.seconds),
@@ -272,6 +287,6 @@ def run(command: str, command_line: list[str] | None = None, program: str | None
     )
     add_options(parser)
     endings.add_debug(parser)
-    args = parser.parse_args(command_line)
+    args = parser.parse_intermixed_args(command_line)  # CHECKPOINT may be left out
     with peers.together(), config_errors.explained(config_errors.given(args)):
         action(args)

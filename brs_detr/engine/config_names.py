@@ -4,11 +4,15 @@ mmengine reads ``_base_ = "PACKAGE::FOLDER/NAME.py"`` from the folder ``.mim/con
 to the repository's configs/, which becomes a folder in a wheel.
 """
 
+from functools import cache
 from pathlib import Path
 
 import mmdet.registry
+from mmengine.config import utils
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
+
+from brs_detr.engine import trained
 
 PACKAGE = "brs_detr"
 CONFIGS = Path(__file__).resolve().parents[1] / ".mim" / "configs"
@@ -24,12 +28,19 @@ def register() -> None:
     if PACKAGE in MODULE2PACKAGE:
         return
     MODULE2PACKAGE[PACKAGE] = module = f"{PACKAGE}.registry"
+    utils.load = cache(utils.load)  # the hundred lists of mmdet's models, read again for every base of mmdet's
     for registry in list(vars(mmdet.registry).values()):
         if isinstance(registry, Registry):
             Registry(registry.name, parent=registry, scope=PACKAGE, locations=[module])
 
 
 def locate(config: str | Path) -> Path:
-    """The file of a config that is given by its path or its name."""
+    """The file of a config that is given by its path, its name, or the work directory of its training.
+
+    Raises:
+        InputError: it is a folder that holds no config, or several.
+    """
     name = str(config)
+    if Path(name).is_dir():
+        return trained.config_in(Path(name))
     return CONFIGS / name.removeprefix(f"{PACKAGE}::") if name.startswith(f"{PACKAGE}::") else Path(name)

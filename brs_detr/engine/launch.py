@@ -6,10 +6,21 @@ from typing import Any
 from mmengine.dist import get_world_size, is_main_process
 
 from brs_detr.data.checks import check_data
-from brs_detr.engine import activations, batches, console, distributed, divergence, resuming, work_dir
-from brs_detr.engine.checkpoints import Runner
+from brs_detr.engine import (
+    activations,
+    batches,
+    console,
+    distributed,
+    divergence,
+    own_data,
+    pipelines,
+    resuming,
+    work_dir,
+)
+from brs_detr.engine.checkpoints import Evaluator, Runner
 from brs_detr.engine.config import load_config, rank_over_processes, set_epochs, strings, use_mixed_precision
 from brs_detr.engine.metrics import without_prefix
+from brs_detr.engine.own_data import OwnData
 from brs_detr.engine.preemption import preemptible
 from brs_detr.errors import InputError, printable
 from brs_detr.files import check_destination, write_json
@@ -28,6 +39,10 @@ def train(
     sync_ranking: bool = False,
     epochs: int | None = None,
     seed: int | None = None,
+    data: Path | None = None,
+    share: float | None = None,
+    image_size: str | None = None,
+    flip: str | None = None,
     checkpoint_minutes: float | None = None,
     batch: int | None = None,
     checkpoint_activations: bool = False,
@@ -44,6 +59,10 @@ def train(
         overwrite: discard the training that the work directory holds.
         sync_ranking: rank the samples of all processes together.
         epochs: train for this many, with the learning-rate schedule in proportion.
+        data: a folder of one's own images, or its COCO file or data.yaml, instead of the config's data.
+        share: of its training images, to validate on.
+        image_size: ``N`` or ``WxH`` in pixels, which images are resized to fit.
+        flip: of training images, one of ``pipelines.FLIPS``.
         checkpoint_minutes: save this often, too.
         batch: images of all processes for a step of the optimiser.
         checkpoint_activations: compute those of backbone and encoder again in the backward pass, for less memory.
@@ -83,7 +102,13 @@ def train(
         resuming.sweep(config.work_dir)
         return checkpoint, found + remarks
 
-    checkpoint, remarks = distributed.first_process_decides(prepare)
+    pipelines.set_by_options(config, image_size, flip)
+    with own_data.removed_on_failure() as written:
+        if data or share is not None:
+            own = OwnData(data, share, seed or 0, bool(config.get("load_from")), image_size is not None)
+            said += own_data.use(config, own, written)
+            config.merge_from_dict(options or {})  # which have the last word
+        checkpoint, remarks = distributed.first_process_decides(prepare)
     resuming.continue_from(config, checkpoint)
     runner = Runner.from_cfg(config)
     if checkpoint_activations:
@@ -146,7 +171,7 @@ def evaluate(
         return check_data(config, ("test",))
 
     remarks = distributed.first_process_decides(prepare)
-    runner = Runner.from_cfg(config)
+    runner = Evaluator.from_cfg(config)
     for remark in remarks:
         runner.logger.warning(printable(remark))
     try:

@@ -14,6 +14,8 @@ WRITTEN_BY_TRAINING = re.compile(
     r"last_checkpoint|interim\.pth|(epoch|iter|best)_.*\.pth|curves\.png|training\.json|metrics\.json|\d{8}_\d{6}"
 )
 
+CONVERTED = "data"  # the folder of annotations that are converted for a training, before it claims its directory
+
 
 def written_by_training(folder: Path) -> list[Path]:
     """What a training wrote, and nothing else."""
@@ -44,7 +46,7 @@ def claim(folder: str | Path, *, resume: bool, overwrite: bool, needed: Iterable
     if folder.exists() and not folder.is_dir():
         raise InputError(f"The work directory {folder} is a file: choose another --work-dir.")
     check_destination(folder / "last_checkpoint")
-    if not folder.exists() or not any(folder.iterdir()) or resume:
+    if resume or not folder.exists() or all(entry.name == CONVERTED for entry in folder.iterdir()):
         return
     if not overwrite:
         raise InputError(

@@ -12,5 +12,7 @@ default_hooks = dict(
         save_best="coco/bbox_mAP",
         rule="greater",
     ),
+    progress=dict(type="ProgressHook"),
+    curves=dict(type="CurvesHook"),
+    loss_time=dict(type="LossTimeHook"),
 )
-custom_hooks = [dict(type="ProgressHook"), dict(type="CurvesHook"), dict(type="LossTimeHook")]

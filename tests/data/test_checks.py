@@ -71,6 +71,13 @@ def test_num_classes_of_the_model(data: Path) -> None:
         check_data(config(data, num_classes=80))
 
 
+def test_advice_on_classes_is_about_those_of_the_file(data: Path) -> None:
+    """A config may have inherited the others."""
+    sentence = r"train\.json has 10 classes \(0, 1, 2, 3, 4, \.\.\.\), but metainfo\.classes names others \(cat, dog\)"
+    with pytest.raises(InputError, match=sentence + ".*num_classes = 3: set metainfo.*num_classes to 10;"):
+        check_data(config(data, classes=("cat", "dog"), num_classes=3))
+
+
 def test_num_classes_is_found_in_lists_and_not_in_backbones() -> None:
     model = Config(
         {

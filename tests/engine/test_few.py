@@ -22,7 +22,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + "/annotations/val.json")
 test_evaluator = val_evaluator
 model = {model!r}
-custom_hooks = []
+default_hooks = dict(progress=None, curves=None, loss_time=None)
 """
 
 

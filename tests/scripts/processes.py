@@ -20,7 +20,7 @@ test_dataloader = val_dataloader
 train_dataloader = dict(**val_dataloader, batch_size=2)
 val_evaluator = dict(ann_file=data_root + "/annotations/val.json")
 test_evaluator = dict(ann_file=data_root + "/annotations/val.json")
-custom_hooks = [dict(type="ProgressHook"), dict(type="CurvesHook"), dict(type="StateDumpHook")]
+custom_hooks = [dict(type="StateDumpHook")]
 default_hooks = dict(logger=dict(interval=1))
 """
 

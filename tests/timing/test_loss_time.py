@@ -169,10 +169,6 @@ def test_no_losses_no_time() -> None:
     assert not runner.message_hub
 
 
-def add_hook(config: Path) -> None:
-    config.write_text(config.read_text().replace('dict(type="CurvesHook")', 'dict(type="LossTimeHook")'))
-
-
 def logged(folder: Path) -> list[dict]:
     paths = sorted(folder.glob("*/vis_data/scalars.json"))
     rows = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
@@ -181,7 +177,6 @@ def logged(folder: Path) -> list[dict]:
 
 def test_it_is_logged_in_training_and_after_resuming(tmp_path: Path, digits: Path) -> None:
     config = write_config(tmp_path, digits)
-    add_hook(config)
     for options in (["--epochs", "1"], ["--epochs", "2", "--resume", "--amp"]):
         result = run(tmp_path, "train.py", config, "--work-dir", "work", *options)
         assert result.returncode == 0, result.stderr
@@ -195,12 +190,11 @@ def test_it_is_logged_in_training_and_after_resuming(tmp_path: Path, digits: Pat
 def test_every_config_logs_it() -> None:
     root = Path(__file__).resolve().parents[2]
     config = Config.fromfile(str(root / "configs" / "brs_detr" / "brs-detr_r50_1x_coco.py"))
-    assert dict(type="LossTimeHook") in config.custom_hooks
+    assert config.default_hooks.loss_time == dict(type="LossTimeHook")
 
 
 def test_two_processes(tmp_path: Path, digits: Path, free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     config = write_config(tmp_path, digits)
-    add_hook(config)
     monkeypatch.setenv("PORT", str(free_port))
     result = run(tmp_path, "dist_train.sh", config, 2, "--epochs", "1", "--work-dir", "work")
     assert result.returncode == 0, result.stderr

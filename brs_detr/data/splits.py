@@ -1,0 +1,176 @@
+"""The splits of a user's own data: found, divided where there is none to validate on, and made to agree on classes."""
+
+import hashlib
+import random
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from brs_detr.data import layouts, yolo
+from brs_detr.data.coco_file import Content, counted, listed
+from brs_detr.data.layouts import IMAGES, Files, Split
+from brs_detr.errors import InputError
+
+PIECE = 1 << 16  # bytes read at the begin, the middle and the end of an image, to tell it from others of its length
+
+
+def find_splits(data: Path, share: float | None = None, seed: int = 0) -> tuple[dict[str, Split], tuple[str, ...]]:
+    """Train, val and, where it is annotated, test: of a folder, or of one COCO file or data.yaml; and their classes.
+
+    Args:
+        share: of the images to train on, to validate on instead.
+        seed: of the division.
+
+    Raises:
+        InputError: no layout is known, or the splits do not go together.
+    """
+    if share is not None and not 0 < share < 1:
+        raise InputError(f"--split {share:g} is no share of the images: give a number between 0 and 1, such as 0.2.")
+    splits = read_layout(data)
+    if "train" not in splits:
+        raise InputError(
+            f"{data} has a {listed(list(splits))} split, but none to train on: name one of its files train."
+        )
+    if not splits.get("test", splits["train"]).content.get("annotations"):
+        del splits["test"]
+    if "val" in splits and share is not None:
+        raise InputError(f"{splits['val'].source} is there to validate on already: leave out --split.")
+    if "val" not in splits and share is None:
+        raise InputError(f"{data} has nothing to validate on: add --split 0.2 to take a fifth of the training images.")
+    if share is not None:
+        splits["train"], splits["val"] = divide(splits["train"], share, seed)
+    classes = class_names(splits)
+    for name, split in splits.items():
+        agree(name, split, classes, splits["train"].source)
+    return {name: splits[name] for name in layouts.WORDS if name in splits}, classes
+
+
+def read_layout(data: Path) -> dict[str, Split]:
+    """The splits as they lie there."""
+    if not data.exists():
+        raise InputError(f"The data folder {data} does not exist.")
+    files = Files(data if data.is_dir() else data.parent)
+    if data.is_file():
+        files.names[data.parent] -= {path.name for path in files.of_kind({".yaml", ".yml"}) if path != data}
+        paths = {"train": data} if data.suffix.lower() == ".json" else {}
+    else:
+        paths = layouts.annotation_files(files)
+    if paths:
+        splits = {name: layouts.read_coco(files, path, name) for name, path in paths.items()}
+        splits["train" if "train" in splits else next(iter(splits))].remarks += unlisted(files, splits.values())
+        return splits
+    if described := yolo.description(files):
+        return yolo.read_yolo(*described)
+    raise InputError(
+        f"{data} has no layout that is known. What was looked for: {layouts.LOOKED_FOR}. There are "
+        f"{len(files.of_kind(IMAGES))} images in {len(files.names)} folders, and "
+        f"{len(files.of_kind({'.json', '.yaml', '.yml'}))} JSON and YAML files of another kind. "
+        "CONTRIBUTING.md says how to convert other formats."
+    )
+
+
+def unlisted(files: Files, splits: Iterable[Split]) -> list[str]:
+    """A remark on image files that no annotation file lists, in the folders of those that are."""
+    listed_files = {file for split in splits for file in split.files}
+    folders = {file.parent for file in listed_files}
+    lost = [path for path in files.of_kind(IMAGES) if path.parent in folders and path not in listed_files]
+    where = f"beside those of the splits have no annotations and are left out, such as {lost[0]}." if lost else ""
+    return counted(len(lost), f"images {where}")
+
+
+def divide(split: Split, share: float, seed: int) -> tuple[Split, Split]:
+    """Two splits of one, by image: the second has this share, and at least one image, as has the first.
+
+    Raises:
+        InputError: there is one image only.
+    """
+    images = sorted(split.content["images"], key=lambda image: image["file_name"])
+    if len(images) < 2:
+        raise InputError(f"{split.source} has one image: there is nothing to divide.")
+    random.Random(seed).shuffle(images)
+    size = min(max(1, round(share * len(images))), len(images) - 1)
+    first = Split(split.source, split.images, part(split.content, images[size:]), True, split.remarks)
+    return first, Split(split.source, split.images, part(split.content, images[:size]), True)
+
+
+def part(content: Content, images: list[Content]) -> Content:
+    """What a file says of some of its images."""
+    ids = {image["id"] for image in images}
+    kept = [each for each in content.get("annotations", []) if each["image_id"] in ids]
+    return {**content, "images": sorted(images, key=lambda image: image["id"]), "annotations": kept}
+
+
+def class_names(splits: dict[str, Split]) -> tuple[str, ...]:
+    """Those of the training file, without one that only names the group of all others, as Roboflow writes it."""
+    categories = splits["train"].content["categories"]
+    groups = {str(each.get("supercategory")) for each in categories}
+    used = {name for split in splits.values() for name in used_names(split.content)}
+    return tuple(each["name"] for each in categories if each["name"] in used or each["name"] not in groups)
+
+
+def used_names(content: Content) -> set[str]:
+    """The classes that have objects."""
+    used = {each["category_id"] for each in content.get("annotations", [])}
+    return {each["name"] for each in content["categories"] if each["id"] in used}
+
+
+def agree(name: str, split: Split, classes: tuple[str, ...], trained: Path) -> None:
+    """Give a split the training file's classes in their order, whatever numbers they have here.
+
+    Raises:
+        InputError: it has objects of other classes.
+    """
+    if other := sorted(used_names(split.content) - set(classes)):
+        raise InputError(
+            f"{split.source} ({name}) has objects of {listed(other)}, and {trained} does not know these classes, but "
+            f"{listed(classes)}: give both files the same categories."
+        )
+    known = {each["name"]: each for each in split.content["categories"]}
+    if tuple(each for each in known if each in classes) == classes:
+        return
+    free = max((each["id"] for each in known.values()), default=0)
+    split.content["categories"] = [
+        known.get(each) or {"id": free + number, "name": each} for number, each in enumerate(classes, 1)
+    ]
+    split.derived = True
+    split.remarks.append(f"{name}: {split.source} lists its classes otherwise than {trained}, whose order is used.")
+
+
+def fingerprint(path: Path) -> bytes:
+    """Of an image's length and of pieces of its content."""
+    with path.open("rb") as file:
+        length = file.seek(0, 2)
+        summary = hashlib.blake2b(str(length).encode())
+        for start in (0, length // 2, max(0, length - PIECE)):
+            file.seek(start)
+            summary.update(file.read(PIECE))
+    return summary.digest()
+
+
+def shared_images(splits: dict[str, Split]) -> list[str]:
+    """Remarks on images of two splits: one file, or files of one content. Only those of one length are opened."""
+    lengths: dict[int, set[str]] = defaultdict(set)
+    by_length: dict[int, dict[tuple[str, Path], None]] = defaultdict(dict)
+    for name, split in splits.items():
+        for path in filter(Path.is_file, split.files):
+            length = path.stat().st_size
+            lengths[length].add(name)
+            by_length[length][name, path] = None
+    pairs: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for length, names in lengths.items():
+        if len(names) > 1:
+            for pair, example in _same_content(by_length[length]):
+                pairs[pair].append(example)
+    return [
+        f"{len(found)} images stand in {one} and in {other}, such as {found[0]}: remove them from one of both, since "
+        "scores on what was trained on say little."
+        for (one, other), found in pairs.items()
+    ]
+
+
+def _same_content(images: Iterable[tuple[str, Path]]) -> Iterable[tuple[tuple[str, str], str]]:
+    first: dict[bytes, tuple[str, Path]] = {}
+    for name, path in images:
+        other, known = first.setdefault(fingerprint(path), (name, path))
+        if other != name:
+            yield (other, name), str(path) if path == known else f"{known} and {path}"

@@ -1,0 +1,217 @@
+"""YOLO's data sets: a data.yaml with the splits and class names, and a text file of labels for each image.
+
+Converted by code of our own: supervision brings a video decoder and opens every image, globox knows neither polygons
+nor data.yaml, and what is left to do is one line of numbers an object.
+"""
+
+import os
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Any
+
+import yaml
+from PIL import Image
+
+from brs_detr.data.coco_file import Content
+from brs_detr.data.layouts import IMAGES, Files, Split
+from brs_detr.errors import InputError
+
+SPLITS = ("train", "val", "test")
+CLASS_LISTS = {"classes.txt", "obj.names"}  # of Label Studio and CVAT
+TURNED = {5, 6, 7, 8}  # EXIF orientations that exchange width and height
+ORIENTATION = 274
+
+
+def description(files: Files) -> tuple[Path, dict[str, Any]] | None:
+    """The file that names classes and splits, and its content; None where there is none.
+
+    Raises:
+        InputError: there are several.
+    """
+    found = []
+    for path in files.of_kind({".yaml", ".yml"}):
+        try:
+            content = yaml.safe_load(path.read_text())
+        except (OSError, ValueError, yaml.YAMLError):
+            continue
+        if isinstance(content, dict) and ("names" in content or "nc" in content) and set(SPLITS) & set(content):
+            found.append((path, content))
+    if len(found) > 1:
+        raise InputError(f"{found[0][0]} and {found[1][0]} both describe data of YOLO: give --data one of them.")
+    return found[0] if found else list_of_classes(files)
+
+
+def list_of_classes(files: Files) -> tuple[Path, dict[str, Any]] | None:
+    """Where there is no such file: classes.txt, one a line, and the splits that folders name, or one to train on."""
+    lists = [path for path in files.of_kind({".txt", ".names"}) if path.name in CLASS_LISTS]
+    if not lists:
+        return None
+    path = min(lists, key=lambda each: len(each.parts))
+    content: dict[str, Any] = {"names": [line.strip() for line in path.read_text().splitlines() if line.strip()]}
+    for image in files.of_kind(IMAGES):
+        content.setdefault(files.split_of(image.parent) or "train", []).append(str(image.absolute()))
+    return path, content
+
+
+def class_names(path: Path, content: dict[str, Any]) -> list[str]:
+    """In the order of their numbers.
+
+    Raises:
+        InputError: they have other numbers than 0, 1, 2, ..., or two have one name.
+    """
+    names = content.get("names", content.get("nc"))
+    if isinstance(names, int):
+        names = [str(number) for number in range(names)]
+    if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
+        names = [names[number] for number in range(len(names))]
+    if not isinstance(names, list) or not names or len({str(name) for name in names}) < len(names):
+        raise InputError(f"The names in {path} are {names!r}: give a list of distinct names, or one a number from 0.")
+    return [str(name) for name in names]
+
+
+def existing(path: Path, root: Path, entry: str) -> Path:
+    """A file or folder of data.yaml, seen from its `path` or from itself; ``../train``, as Roboflow writes, too.
+
+    Raises:
+        InputError: it is nowhere.
+    """
+    inside = entry.removeprefix("../")
+    for place in (root / entry, root / inside, path.parent / entry, path.parent / inside):
+        if place.exists():
+            return Path(os.path.normpath(place))
+    raise InputError(f"{path} names {entry}, which does not exist below {root}: correct it.")
+
+
+def images_of(path: Path, content: dict[str, Any], split: str) -> list[Path]:
+    """The image files of a split: of folders, and of text files that list some.
+
+    Raises:
+        InputError: there are none.
+    """
+    root = Path(os.path.normpath(path.parent / str(content.get("path") or "")))
+    root = root if root.is_dir() else path.parent
+    entries = content[split] if isinstance(content[split], list) else [content[split]]
+    images: list[Path] = []
+    for entry in entries:
+        place = existing(path, root, str(entry))
+        if place.is_dir():
+            images += Files(place).of_kind(IMAGES)
+        elif place.suffix == ".txt":
+            lines = [line.strip() for line in place.read_text().splitlines()]
+            images += [existing(place, root, line.removeprefix("./")) for line in lines if line]
+        else:
+            images.append(place)
+    if not images:
+        raise InputError(f"{path} gives {content[split]!r} as its {split} split, where no image is: correct it.")
+    return sorted(dict.fromkeys(images))
+
+
+def labels_of(image: Path) -> Path:
+    """The file of an image's labels: its path with the last ``images`` as ``labels``, else the one beside it."""
+    parts = list(image.parts)
+    for number in range(len(parts) - 2, -1, -1):
+        if parts[number] == "images":
+            parts[number] = "labels"
+            return Path(*parts).with_suffix(".txt")
+    beside = image.with_suffix(".txt")
+    return beside if beside.exists() else image.parent.parent / "labels" / beside.name
+
+
+def size_of(image: Path) -> tuple[int, int]:
+    """Width and height of the upright image, from its header.
+
+    Raises:
+        InputError: it is no image.
+    """
+    try:
+        with Image.open(image) as opened:
+            turned = opened.getexif().get(ORIENTATION) in TURNED
+            return (opened.height, opened.width) if turned else opened.size
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"The image {image} cannot be read: replace the file, or remove it.") from error
+
+
+def object_of(line: str, width: int, height: int, classes: int) -> dict[str, Any]:
+    """COCO's fields of a line ``class x y width height`` (of the centre) or ``class x y x y x y ...``.
+
+    Its coordinates are parts of the image's size, the result is in pixels. A polygon becomes its box, and a mask.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    first, *numbers = line.split()
+    values = [float(number) for number in numbers]
+    if float(first) not in range(classes):
+        raise ValueError(f"class {first}, but there are {classes} from 0")
+    category = int(float(first)) + 1
+    if not all(-1 <= value <= 2 for value in values):
+        raise ValueError("coordinates that are no parts of the image's size")
+    if len(values) == 4:
+        x, y, w, h = (value * side for value, side in zip(values, (width, height) * 2, strict=True))
+        return {"category_id": category, "bbox": [x - w / 2, y - h / 2, w, h], "area": w * h}
+    if len(values) < 6 or len(values) % 2:
+        raise ValueError("neither a box nor a polygon")
+    corners = [value * (width, height)[number % 2] for number, value in enumerate(values)]
+    left, top = min(corners[::2]), min(corners[1::2])
+    w, h = max(corners[::2]) - left, max(corners[1::2]) - top
+    return {"category_id": category, "bbox": [left, top, w, h], "area": w * h, "segmentation": [corners]}
+
+
+def objects_of(labels: Path, size: tuple[int, int], classes: int) -> list[dict[str, Any]]:
+    """The objects in a file of labels; none where it does not exist, as YOLO marks images of background.
+
+    Raises:
+        InputError: a line is malformed.
+    """
+    if not labels.is_file():
+        return []
+    objects = []
+    for number, line in enumerate(labels.read_text().splitlines(), 1):
+        try:
+            objects += [object_of(line, *size, classes)] if line.strip() else []
+        except ValueError as error:
+            raise InputError(f"Line {number} of {labels} is malformed ({error}): correct or remove it.") from error
+    return objects
+
+
+def read_yolo(path: Path, content: dict[str, Any]) -> dict[str, Split]:
+    """The splits that a data.yaml describes, as COCO's content.
+
+    Raises:
+        InputError: something named is missing, or malformed.
+    """
+    names = class_names(path, content)
+    files = {split: images_of(path, content, split) for split in SPLITS if content.get(split)}
+    splits = {split: as_coco(path, found, names) for split, found in files.items()}
+    for split, found in files.items():
+        if without := sum(not labels_of(file).is_file() for file in found):
+            splits[split].remarks.append(f"{split}: {without} images have no file of labels, and count as background.")
+    if lost := lost_labels([file for found in files.values() for file in found]):
+        remark = f"{len(lost)} files of labels have no image in any split, such as {lost[0]}."
+        next(iter(splits.values())).remarks.append(remark)
+    return splits
+
+
+def as_coco(path: Path, files: list[Path], names: list[str]) -> Split:
+    """Image files and their labels as COCO's content. path: of data.yaml."""
+    folder = Path(os.path.commonpath([file.parent for file in files]))
+    with ThreadPool(min(8, os.cpu_count() or 1)) as pool:
+        sizes = pool.map(size_of, files)
+    images: list[Content] = []
+    annotations: list[Content] = []
+    for number, (file, size) in enumerate(zip(files, sizes, strict=True), 1):
+        name = file.relative_to(folder).as_posix()
+        images.append({"id": number, "file_name": name, "width": size[0], "height": size[1]})
+        for each in objects_of(labels_of(file), size, len(names)):
+            annotations.append({"id": len(annotations) + 1, "image_id": number, "iscrowd": 0, **each})
+    categories = [{"id": number, "name": name} for number, name in enumerate(names, 1)]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    return Split(path, folder, content, derived=True)
+
+
+def lost_labels(images: list[Path]) -> list[Path]:
+    """Files in folders of labels that belong to none of the images. Other text may lie where images do."""
+    labels = {labels_of(image) for image in images}
+    folders = {path.parent for path in labels if path.parent.is_dir()} - {image.parent for image in images}
+    found = {path for folder in folders for path in folder.glob("*.txt") if path.name not in CLASS_LISTS}
+    return sorted(found - labels)

@@ -1,0 +1,53 @@
+"""A work directory in place of a config and a checkpoint."""
+
+import zipfile
+from pathlib import Path
+
+from brs_detr.engine.work_dir import checkpoints
+from brs_detr.errors import InputError
+
+CONFIGS = ("*.py", "*.yaml", "*.yml")  # as mmengine leaves them there
+
+
+def config_in(folder: Path) -> Path:
+    """The config that a training left in its work directory.
+
+    Raises:
+        InputError: there is none, or more than one.
+    """
+    found = sorted(path for pattern in CONFIGS for path in folder.glob(pattern))
+    if not found:
+        raise InputError(f"The folder {folder} holds no config, as a training leaves one: give a CONFIG.")
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise InputError(f"The work directory {folder} holds {names}: give CONFIG and CHECKPOINT instead.")
+    return found[0]
+
+
+def checkpoint_in(folder: Path) -> Path:
+    """The best checkpoint of a work directory, else the last.
+
+    Raises:
+        InputError: there is none.
+    """
+    best = sorted(folder.glob("best_*.pth"), key=lambda path: path.stat().st_mtime, reverse=True)
+    found = next(filter(zipfile.is_zipfile, [*best, *checkpoints(folder)]), None)
+    if found is None:
+        raise InputError(
+            f"The work directory {folder} holds no checkpoint (best_*.pth, epoch_*.pth): train until the first is "
+            "saved, or give a CHECKPOINT."
+        )
+    return found
+
+
+def checkpoint_of(config: str, checkpoint: str | None) -> str:
+    """The checkpoint that is given, else that of the work directory which is given as config.
+
+    Raises:
+        InputError: there is none.
+    """
+    if checkpoint is not None:
+        return checkpoint
+    if not Path(config).is_dir():
+        raise InputError(f"A CHECKPOINT goes with {config}: only a work directory may stand alone.")
+    return str(checkpoint_in(Path(config)))

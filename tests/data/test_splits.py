@@ -1,0 +1,198 @@
+"""A user's own data: their layouts, and the sentences where they cannot be used."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from brs_detr.data.splits import find_splits, shared_images
+from brs_detr.errors import InputError
+from tests.data import own
+
+
+def all_there(splits: dict) -> bool:
+    return all(path.is_file() for split in splits.values() for path in split.files)
+
+
+def boxes(split: object) -> list[list[float]]:
+    """In whole pixels, in the order of the images' names."""
+    names = {image["id"]: Path(image["file_name"]).name for image in split.content["images"]}
+    annotations = sorted(split.content["annotations"], key=lambda each: (names[each["image_id"]][-10:], each["id"]))
+    return [[round(value) for value in each["bbox"]] for each in annotations]
+
+
+LAYOUTS = {
+    own.coco: {"train": "train2017", "val": "val2017"},
+    own.roboflow: {"train": "train", "val": "valid", "test": "test"},
+    own.one_image_folder: {"train": "images", "val": "images"},
+    own.nested: {"train": "export v2/pictures", "val": "export v2/pictures"},
+    own.elsewhere: {"train": "", "val": ""},
+    own.yolo: {"train": "images/train", "val": "images/val"},
+}
+
+
+@pytest.mark.parametrize(("layout", "folders"), LAYOUTS.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_layouts(digits: Path, tmp_path: Path, layout: Callable[[Path, Path], None], folders: dict[str, str]) -> None:
+    layout(digits, tmp_path / "data")
+    splits, classes = find_splits(tmp_path / "data")
+    assert {name: split.images for name, split in splits.items()} == {
+        name: tmp_path / "data" / folder for name, folder in folders.items()
+    }
+    assert all_there(splits)
+    assert [len(split.content["images"]) for split in splits.values()] == [8, 4, 2][: len(splits)]
+    assert classes == tuple(f"n{number}" if layout is own.yolo else str(number) for number in range(10))
+    for name, split in splits.items():
+        assert boxes(split) == [[*map(round, each["bbox"])] for each in own.content_of(digits, name)["annotations"]]
+
+
+def test_one_file_is_divided_by_image(digits: Path, tmp_path: Path) -> None:
+    own.copy_images(digits, "train", tmp_path / "images")
+    own.write(tmp_path / "annotations" / "instances_default.json", own.content_of(digits, "train"))
+    with pytest.raises(InputError, match=r"has nothing to validate on: add --split 0\.2"):
+        find_splits(tmp_path)
+
+    def names(seed: int) -> dict[str, set[str]]:
+        splits, _ = find_splits(tmp_path, 0.25, seed)
+        for split in splits.values():
+            ids = {image["id"] for image in split.content["images"]}
+            assert {each["image_id"] for each in split.content["annotations"]} <= ids
+        return {name: {image["file_name"] for image in split.content["images"]} for name, split in splits.items()}
+
+    divided = names(0)
+    assert {name: len(found) for name, found in divided.items()} == {"train": 6, "val": 2}
+    assert not divided["train"] & divided["val"]
+    assert names(0) == divided
+    assert any(names(seed) != divided for seed in range(1, 5))
+    with pytest.raises(InputError, match="--split 20 is no share"):
+        find_splits(tmp_path, 20)
+
+
+def spoilt(digits: Path, folder: Path, split: str, change: Callable[[dict], object]) -> Path:
+    own.one_image_folder(digits, folder)
+    path = folder / f"{split}.json"
+    content = json.loads(path.read_text())
+    change(content)
+    own.write(path, content)
+    return folder
+
+
+def test_classes_of_another_order_agree_and_others_are_refused(digits: Path, tmp_path: Path) -> None:
+    data = spoilt(digits, tmp_path / "a", "val", lambda content: content["categories"].reverse())
+    splits, classes = find_splits(data)
+    assert tuple(each["name"] for each in splits["val"].content["categories"]) == classes
+    assert {each["id"]: each["name"] for each in splits["val"].content["categories"]}[3] == "2"
+    assert "lists its classes otherwise than" in splits["val"].remarks[0]
+    used = own.content_of(digits, "val")["annotations"][0]["category_id"]
+    data = spoilt(digits, tmp_path / "b", "val", lambda content: content["categories"][used - 1].update(name="cat"))
+    with pytest.raises(InputError, match=r"val\.json \(val\) has objects of cat, and .*train\.json does not know"):
+        find_splits(data)
+
+
+def test_images_in_two_splits_are_told(digits: Path, tmp_path: Path) -> None:
+    own.roboflow(digits, tmp_path)
+    shutil.copy(tmp_path / "train" / "000003.png", tmp_path / "valid" / "000001.png")
+    (remark,) = shared_images(find_splits(tmp_path)[0])
+    assert remark.startswith("1 images stand in train and in val, such as ")
+    assert f"{tmp_path}/train/000003.png and {tmp_path}/valid/000001.png" in remark
+
+
+def test_images_without_annotations_and_the_reverse(digits: Path, tmp_path: Path) -> None:
+    own.roboflow(digits, tmp_path)
+    shutil.copy(tmp_path / "train" / "000003.png", tmp_path / "valid" / "more.png")
+    splits, _ = find_splits(tmp_path)
+    assert splits["train"].remarks[0].startswith("1 images beside those of the splits have no annotations")
+    for path in tmp_path.rglob("*.png"):
+        path.unlink()
+    with pytest.raises(InputError, match=r"None of the 8 images that .* lists is below .*, the first is 000001\.png"):
+        find_splits(tmp_path)
+
+
+def test_folders_that_cannot_be_used(digits: Path, tmp_path: Path) -> None:
+    own.copy_images(digits, "train", tmp_path / "a")
+    (tmp_path / "a" / "notes.json").write_text("{}")
+    with pytest.raises(
+        InputError, match=r"no layout that is known\. What was looked for: COCO .* 8 images in 1 folders"
+    ):
+        find_splits(tmp_path / "a")
+    with pytest.raises(InputError, match="does not exist"):
+        find_splits(tmp_path / "nowhere")
+    for name in ("one", "two"):
+        own.write(tmp_path / "b" / f"{name}.json", own.content_of(digits, "train"))
+    with pytest.raises(InputError, match=r"Nothing in .*one\.json, .*two\.json tells which"):
+        find_splits(tmp_path / "b")
+    for name in ("train_a", "train_b"):
+        own.write(tmp_path / "c" / f"{name}.json", own.content_of(digits, "train"))
+    with pytest.raises(InputError, match=r"Several COCO files seem to be the train split: .*train_a\.json"):
+        find_splits(tmp_path / "c")
+
+
+def yolo_with(digits: Path, folder: Path, description: str, line: str | None = None) -> Path:
+    own.yolo(digits, folder)
+    (folder / "data.yaml").write_text(description)
+    if line:
+        (folder / "labels" / "train" / "000001.txt").write_text(f"0 .5 .5 .1 .1\n{line}\n")
+    return folder
+
+
+NAMES = "names: [" + ", ".join(f"n{number}" for number in range(10)) + "]\n"
+
+
+def test_yolo_with_lists_of_files_and_roboflow_paths(digits: Path, tmp_path: Path) -> None:
+    description = f"train: ../images/train\nval: val.txt\ntest:\n{NAMES}"
+    data = yolo_with(digits, tmp_path, description)
+    (data / "val.txt").write_text("./images/val/000002.png\nimages/val/000001.png\n")
+    (data / "labels" / "val" / "000002.txt").unlink()
+    splits, _ = find_splits(data)
+    assert [len(split.content["images"]) for split in splits.values()] == [8, 2]
+    assert all_there(splits)
+    assert "val: 1 images have no file of labels, and count as background." in splits["val"].remarks
+    assert "2 files of labels have no image in any split" in splits["train"].remarks[-1]
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("12 .5 .5 .1 .1", r"Line 2 of .*000001\.txt is malformed \(class 12, but there are 10 from 0\)"),
+        ("1 .5 .5 .1", r"neither a box nor a polygon"),
+        ("1 50 50 10 10", r"coordinates that are no parts of the image's size"),
+        ("cat .5 .5 .1 .1", r"Line 2 of .*could not convert"),
+    ],
+)
+def test_yolo_lines_that_are_malformed(digits: Path, tmp_path: Path, line: str, sentence: str) -> None:
+    data = yolo_with(digits, tmp_path, f"train: images/train\nval: images/val\n{NAMES}", line)
+    with pytest.raises(InputError, match=sentence):
+        find_splits(data)
+
+
+@pytest.mark.parametrize(
+    ("description", "sentence"),
+    [
+        (f"train: images/nowhere\n{NAMES}", r"data\.yaml names images/nowhere, which does not exist"),
+        ("train: images/train\nnames: {1: a, 2: b}\n", r"give a list of distinct names, or one a number from 0"),
+        (f"train: labels\n{NAMES}", "as its train split, where no image is"),
+    ],
+)
+def test_yolo_descriptions_that_are_wrong(digits: Path, tmp_path: Path, description: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        find_splits(yolo_with(digits, tmp_path, description))
+
+
+def test_yolo_without_a_description(digits: Path, tmp_path: Path) -> None:
+    own.yolo(digits, tmp_path)
+    (tmp_path / "data.yaml").unlink()
+    (tmp_path / "classes.txt").write_text("".join(f"n{number}\n" for number in range(10)))
+    splits, classes = find_splits(tmp_path)
+    assert [len(split.content["images"]) for split in splits.values()] == [8, 4]
+    assert classes[3] == "n3"
+
+
+def test_images_converted_to_another_format_are_found(digits: Path, tmp_path: Path) -> None:
+    def rename(content: dict) -> None:
+        for image in content["images"]:
+            image["file_name"] = image["file_name"].replace(".png", ".jpg")
+
+    splits, _ = find_splits(spoilt(digits, tmp_path, "train", rename))
+    assert all_there(splits)
+    assert "names its images otherwise than they lie" in splits["train"].remarks[0]

@@ -1,0 +1,30 @@
+"""A work directory in place of a config and a checkpoint."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from brs_detr.engine.config_names import locate
+from brs_detr.engine.trained import checkpoint_in, checkpoint_of
+from brs_detr.errors import InputError
+
+
+def test_config_and_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"The folder {tmp_path} holds no config"):
+        locate(tmp_path)
+    (tmp_path / "a.py").write_text("")
+    assert locate(str(tmp_path)) == tmp_path / "a.py"
+    with pytest.raises(InputError, match=f"The work directory {tmp_path} holds no checkpoint"):
+        checkpoint_in(tmp_path)
+    for name in ("epoch_2.pth", "best_coco_bbox_mAP_epoch_1.pth"):
+        torch.save({}, tmp_path / name)
+        assert checkpoint_in(tmp_path) == tmp_path / name
+    (tmp_path / "best_coco_bbox_mAP_epoch_1.pth").write_bytes(b"PK cut short")
+    assert checkpoint_of(str(tmp_path), None) == str(tmp_path / "epoch_2.pth")
+    assert checkpoint_of(str(tmp_path), "other.pth") == "other.pth"
+    with pytest.raises(InputError, match=r"A CHECKPOINT goes with a\.py"):
+        checkpoint_of("a.py", None)
+    (tmp_path / "b.py").write_text("")
+    with pytest.raises(InputError, match=r"holds a\.py and b\.py: give CONFIG and CHECKPOINT"):
+        locate(tmp_path)
