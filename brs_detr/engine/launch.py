@@ -13,7 +13,7 @@ from brs_detr.data.checks import check_data
 from brs_detr.engine import console, distributed, divergence, work_dir
 from brs_detr.engine.checkpoints import Runner
 from brs_detr.engine.config import load_config, set_epochs, strings, use_mixed_precision
-from brs_detr.engine.metrics import without_prefix
+from brs_detr.engine.metrics import may_be_replaced, without_prefix
 from brs_detr.errors import InputError, printable
 from brs_detr.files import check_destination, write_json
 from brs_detr.weights import read_checkpoint
@@ -143,8 +143,8 @@ def evaluate(
     def prepare() -> list[str]:
         check_destination(out or Path(config.work_dir, "metrics.json"))
         read_checkpoint(checkpoint)
-        if out and Path(out).resolve() in (Path(config.filename).resolve(), Path(checkpoint).resolve()):
-            raise InputError(f"{out} is what is to be evaluated: give --out another file.")
+        if out and not may_be_replaced(Path(out)):
+            raise InputError(f"{out} holds something other than metrics: give --out another file.")
         return check_data(config, ("test",))
 
     remarks = distributed.first_process_decides(prepare)
