@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from brs_detr.data import digits
+from brs_detr.endings import add_debug, ends_with_a_sentence
 from brs_detr.engine import launch
 from brs_detr.files import write_text
 
@@ -37,6 +38,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--work-dir", type=Path, default=ROOT / "work_dirs" / "study", help="logs and checkpoints")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--table", action="store_true", help="train nothing")
+    add_debug(parser)
     args = parser.parse_args()
     losses = {name: None for variants in FAMILIES.values() for name in variants}
     for kind, given, known in (("family", args.families, FAMILIES), ("loss", args.losses or (), losses)):
@@ -84,6 +86,7 @@ def train_all(args: argparse.Namespace) -> None:
             print(run.name, *(f"{key} {value:.3f}" for key, value in result.items()), flush=True)
 
 
+@ends_with_a_sentence()
 def main() -> None:
     args = parse()
     os.chdir(ROOT)  # the configs name data/digits

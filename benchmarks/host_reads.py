@@ -26,6 +26,7 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 import brs_detr.registry  # noqa: F401
+from brs_detr.endings import ends_with_a_sentence
 from brs_detr.engine.console import silence_third_parties
 from brs_detr.timing.counting import CountSynchronisations
 
@@ -124,6 +125,7 @@ def reads_of(name: str) -> Counter[str]:
     return host_reads(lambda: training_step(model, data))
 
 
+@ends_with_a_sentence()
 def main() -> None:
     silence_third_parties()
     logging.disable(logging.INFO)  # of every initialised weight

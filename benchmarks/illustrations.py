@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from brs_detr.endings import ends_with_a_sentence
 from brs_detr.losses import rank_sort_loss
 from brs_detr.losses.exact import BreakPoints
 from brs_detr.losses.step import SmoothedStep
@@ -149,6 +150,7 @@ def example(delta: float) -> str:
     return "\n".join(lines)
 
 
+@ends_with_a_sentence()
 def main() -> None:
     FIGURES.mkdir(parents=True, exist_ok=True)
     draw_break_points(FIGURES / "break_points.png")

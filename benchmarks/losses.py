@@ -20,6 +20,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
+from brs_detr.endings import add_debug, ends_with_a_sentence
 from brs_detr.files import write_text
 from brs_detr.losses import blocks, rank_sort_loss
 from brs_detr.timing.counting import peak_memory
@@ -220,6 +221,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
     parser.add_argument("--largest", type=float, default=64e6, help="leave out sizes with more negatives")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write")
+    add_debug(parser)
     args = parser.parse_args()
     unknown = set(args.parts) - PARTS.keys()
     if unknown:
@@ -229,6 +231,7 @@ def parse() -> argparse.Namespace:
     return args
 
 
+@ends_with_a_sentence()
 def main() -> None:
     args = parse()
     torch.set_num_threads(args.threads)

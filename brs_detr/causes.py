@@ -83,8 +83,10 @@ def cause_of(error: BaseException) -> str | None:
     """The sentence for an error of the system or of want of memory; None for any other."""
     if isinstance(error, OSError) and error.errno is not None and not NO_TEMPORARY.search(str(error)):
         return of_number(error.errno, error.filename2 or error.filename)
+    if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError) and error.__context__.errno:
+        return cause_of(error.__context__)  # torch.save ends so on a full disk
     text = str(error)
-    if isinstance(error, (OSError, RuntimeError, MemoryError)) or "Insufficient memory" in text:
+    if isinstance(error, (OSError, RuntimeError, MemoryError)) or "Insufficient memory" in text or "(os error" in text:
         for pattern, meaning in TEXTS:
             if found := pattern.search(text):
                 return meaning(found).rstrip(".") + "."

@@ -8,14 +8,16 @@ INTERRUPTED    Ctrl-C
 BROKEN_PIPE    nobody reads the output any more, as after ``| head``
 """
 
+import io
 import os
+import select
 import socket
 import sys
 import traceback
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from brs_detr.causes import cause_of, name_of, origin
 from brs_detr.errors import IncompleteError, InputError, printable, sentence
@@ -70,8 +72,10 @@ def ends_with_a_sentence(arguments: Sequence[str] | None = None) -> Iterator[Non
         try:
             yield
         finally:
-            _flush()
+            sys.stdout.flush()  # a closed pipe or a full disk may show only now
     except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, OSError) and error.errno and _is_closed(sys.stdout):
+            error.filename = error.filename or "standard output"
         ending = ending_of(error)
         with suppress(OSError):  # the error stream may be closed or full, too
             if DEBUG in (sys.argv if arguments is None else arguments):
@@ -88,22 +92,17 @@ def speaker() -> str:
     return "error" if processes == "1" else f"error (rank {rank} on {printable(socket.gethostname())})"
 
 
-def _flush() -> None:
-    """Write out what was printed: a closed pipe or a full disk may show only now."""
+def _is_closed(stream: TextIO) -> bool:
+    """Whether a stream takes no more: it says so only if something is left in its buffer, unlike the system."""
     try:
-        sys.stdout.flush()
-    except OSError as error:
-        error.filename = error.filename or "standard output"
-        raise
-
-
-def _is_closed(stream: object) -> bool:
-    """Whether a stream takes no more."""
-    try:
-        stream.flush()  # type: ignore[attr-defined]
+        stream.flush()
+        poll = select.poll()
+        poll.register(stream.fileno(), select.POLLOUT)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except io.UnsupportedOperation:  # a stream in memory
+        return False
     except (OSError, ValueError):
         return True
-    return False
 
 
 def _discard_output() -> None:

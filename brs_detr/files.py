@@ -50,8 +50,9 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
-            error.filename = str(path)  # a full disk names no file, and the temporary one says nothing to a user
+        fault = error if isinstance(error, OSError) else error.__context__
+        if isinstance(fault, OSError) and fault.errno and fault.filename in (None, str(temporary)):
+            fault.filename = str(path)  # a full disk names no file, and the temporary one says nothing to a user
         raise
 
 

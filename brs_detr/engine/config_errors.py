@@ -19,6 +19,7 @@ from mmengine.config import lazy as mmengine_lazy
 from mmengine.optim.optimizer import default_constructor
 from mmengine.registry import OPTIMIZERS, Registry, build_functions
 from mmengine.runner import runner as mmengine_runner
+from torch import nn
 
 from brs_detr.causes import cause_of, name_of
 from brs_detr.data import checks as data_checks
@@ -29,7 +30,11 @@ READERS = {"fromfile", "_file2dict", "_is_lazy_import", "_parse_lazy_import"}  #
 UNKNOWN_PACKAGE = "_get_package_and_cfg_path"  # how mmengine begins its message
 MISSING = re.compile(r'file "(.*)" does not exist')
 NO_ENTRY = re.compile(r"'Config(?:Dict)?' object has no attribute '(\w+)'")
-UNKNOWN_TYPE = re.compile(r"([\w.]+) is not in the \S+ registry")
+UNKNOWN_TYPE = re.compile(r"([\w.]+) is not in the .+? registry")
+MISFIT = re.compile(
+    r"Given (groups|normalized_shape|weight)|mat1 and mat2|size of tensor .* must match|is invalid for input"
+)
+USERS = {data_checks.__file__, *(str(Path(__file__).with_name(name)) for name in ("config.py", "work_dir.py"))}
 UNKNOWN_ARGUMENT = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
@@ -142,11 +147,11 @@ def _fault(error: Exception) -> str | None:
             return _unknown_type(frame.f_locals["optimizer_cfg"]["type"], OPTIMIZERS)
     if isinstance(error, ImportError) and _is_in(frames[-1], mmengine_lazy):
         return f"imports what is not there: {name_of(error)}"
-    if any(_is_in(frame, data_checks) for frame in frames):
-        return f"describes no data set: {name_of(error)}"
     if steps := [frame.f_locals["self"] for frame in frames if frame.f_code.co_name == "transform"]:
         return f"has a pipeline that fails in {type(steps[-1]).__name__}: {name_of(error)}"
-    if any(_is_in(frame, mmengine_runner) and _builds(frame.f_code.co_name) for frame in frames):
+    if layers := _misfit(error, frames):
+        return f"has layers that do not fit each other, in {layers}: {name_of(error)}"
+    if any(_uses_values(frame) for frame in frames):
         return f"does not go together: {name_of(error)}"
     return None
 
@@ -155,12 +160,23 @@ def _missing_entry(error: Exception, innermost: FrameType) -> str | None:
     """The entry of a config that has been asked for in vain."""
     if found := NO_ENTRY.search(str(error)):
         return found[1]
-    asked = innermost.f_code.co_name == "from_cfg" and _is_in(innermost, mmengine_runner)
-    return str(error.args[0]) if asked and isinstance(error, KeyError) else None
+    asked = innermost.f_code.co_name == "__missing__" and _is_in(innermost, mmengine_config)
+    return str(error.args[0]) if asked else None
 
 
-def _builds(function: str) -> bool:
-    return function in ("from_cfg", "__init__") or function.startswith(("build_", "_build_"))
+def _uses_values(frame: FrameType) -> bool:
+    """Whether a function takes what a config says as it is."""
+    name = frame.f_code.co_name
+    builds = name in ("from_cfg", "__init__") or name.startswith(("build_", "_build_"))
+    return (builds and _is_in(frame, mmengine_runner)) or frame.f_code.co_filename in USERS
+
+
+def _misfit(error: Exception, frames: list[FrameType]) -> str | None:
+    """The layers down to one that gets another shape than it takes."""
+    if not (isinstance(error, RuntimeError) and MISFIT.search(str(error))):
+        return None
+    modules = [frame.f_locals["self"] for frame in frames if isinstance(frame.f_locals.get("self"), nn.Module)]
+    return ", ".join(dict.fromkeys(type(module).__name__ for module in modules))
 
 
 def _building_fault(error: Exception, builds: list[dict[str, Any]]) -> str:

@@ -19,7 +19,7 @@ from brs_detr.engine import (
 )
 from brs_detr.engine.checkpoints import Evaluator, Runner
 from brs_detr.engine.config import load_config, rank_over_processes, set_epochs, strings, use_mixed_precision
-from brs_detr.engine.metrics import without_prefix
+from brs_detr.engine.metrics import may_be_replaced, without_prefix
 from brs_detr.engine.own_data import OwnData
 from brs_detr.engine.preemption import preemptible
 from brs_detr.errors import InputError, printable
@@ -166,8 +166,8 @@ def evaluate(
     def prepare() -> list[str]:
         check_destination(out or Path(config.work_dir, "metrics.json"))
         read_checkpoint(checkpoint)
-        if out and Path(out).resolve() in (Path(config.filename).resolve(), Path(checkpoint).resolve()):
-            raise InputError(f"{out} is what is to be evaluated: give --out another file.")
+        if out and not may_be_replaced(Path(out)):
+            raise InputError(f"{out} holds something other than metrics: give --out another file.")
         return check_data(config, ("test",))
 
     remarks = distributed.first_process_decides(prepare)

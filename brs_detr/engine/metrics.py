@@ -1,6 +1,8 @@
 """Names of AP in evaluations: mmdet gives COCO's and LVIS's metrics other names, behind the data set's prefix."""
 
+import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 LABELS = {
     "bbox_mAP": "AP",
@@ -30,6 +32,17 @@ def without_prefix(metrics: Mapping[str, float]) -> dict[str, float]:
     """The metrics by their names alone, ``bbox_mAP`` for ``coco/bbox_mAP``; as they are if two would become one."""
     short = {_split(key)[1]: value for key, value in metrics.items()}
     return short if len(short) == len(metrics) else dict(metrics)
+
+
+def may_be_replaced(path: Path) -> bool:
+    """Whether metrics may be written here: there is no file, or an empty one, or one of metrics."""
+    if not path.exists() or not path.stat().st_size:
+        return True
+    try:
+        content = json.loads(path.read_text())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and all(isinstance(value, float | int | None) for value in content.values())
 
 
 def _split(key: str) -> tuple[str, str]:

@@ -167,7 +167,7 @@ def write_csv(path: Path, report: Report) -> None:
 
 
 def has_columns(path: Path, columns: Sequence[str]) -> bool:
-    with path.open(newline="") as file:
+    with path.open(newline="", errors="replace") as file:
         return next(csv.reader(file), None) == list(columns)
 
 

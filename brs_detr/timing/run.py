@@ -60,6 +60,8 @@ def usable_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise InputError(f"--device {name} is not a device: use cpu or cuda.") from error
+    if device.type == "meta":
+        raise InputError("--device meta computes nothing: use cpu or cuda.")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda needs a GPU, and torch finds none here: leave the option away to use the CPU.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

@@ -162,7 +162,10 @@ def test_annotations_of_other_images(
 
 def test_evaluation_does_not_write_over_its_checkpoint(trained: tuple[str, str], tmp_path: Path) -> None:
     before = Path(trained[1]).read_bytes()
-    for out, sentence in ((trained[1], "is what is to be evaluated"), (str(tmp_path), "is a folder: give the name")):
+    for out, sentence in (
+        (trained[1], "holds something other than metrics"),
+        (str(tmp_path), "is a folder: give the name"),
+    ):
         with pytest.raises(InputError, match=sentence):
             launch.evaluate(*trained, folder=str(tmp_path / "work"), out=out)
     assert Path(trained[1]).read_bytes() == before

@@ -1,0 +1,68 @@
+"""Mistakes in a config end a training with a sentence that names the file, the line or entry, and what was meant."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.scripts.processes import write_config
+
+Program = Callable[..., tuple[int, str, str]]
+pytestmark = pytest.mark.filterwarnings("ignore:.*visualizer has been created")  # mmengine keeps one a process
+
+ALONE = {
+    "a = dict(\nb = 3\nc = 4)\n": "own.py has a syntax error in line 2: invalid syntax",
+    "_base_ = 'nothing.py'\n": "own.py is based on {folder}/nothing.py, which does not exist: correct its _base_.",
+    "_base_ = 'mmdet::nothing/x.py'\n": "nothing/x.py, which does not exist: correct its _base_.",
+    "_base_ = 'nobody::x.py'\n": "own.py is based on a config of a package that is not known here",
+    "a = 1\nb = 1 / 0\n": "own.py fails in line 2: ZeroDivisionError: division by zero.",
+    "a = nothing_here\n": "own.py fails in line 1: NameError: name 'nothing_here' is not defined.",
+    "import sys\nsys.exit(3)\n": "own.py fails in line 2: SystemExit: 3.",
+    "import no_such_module\n": "own.py imports what is not there: ModuleNotFoundError: Failed to import no_such_module",
+    "custom_imports = dict(imports=['no_such'], allow_failed_imports=False)\n": "imports what is not there, by custom_",
+    "": "own.py has no entry model, which is needed here: add it.",
+    "model = 5\n": "own.py does not go together: TypeError: model should be",
+}
+CHANGES = {
+    "model = dict(backbone=dict(dept=18))": "in DINO, backbone ResNet: TypeError: .*'dept'; did you mean depth.",
+    "model = dict(neck=dict(in_channels=[1, 2]))": "layers that do not fit each other, in .*ChannelMapper, ConvModule",
+    "train_dataloader = dict(dataset=dict(type='CocoDatset'))": "type CocoDatset, .*; did you mean CocoDataset.",
+    "train_dataloader = dict(dataset=dict(pipeline=5))": "own.py does not go together: TypeError: 'int' object",
+    "optim_wrapper = dict(optimizer=dict(_delete_=True, type='Adamm', lr=1))": "no optimizer has; did you mean Adam",
+    "param_scheduler = 5": "own.py does not go together: TypeError: 'int' object is not iterable.",
+}
+
+
+@pytest.mark.parametrize(("content", "sentence"), ALONE.items())
+def test_a_config_that_cannot_be_read(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(content)
+    status, _, errors = program("train", tmp_path / "own.py", "--work-dir", "work")
+    assert status == 2
+    assert errors.startswith("error: The config ")
+    assert errors.count("\n") == 1
+    assert sentence.format(folder=tmp_path) in errors
+
+
+@pytest.mark.parametrize(("change", "sentence"), CHANGES.items())
+def test_an_entry_that_cannot_be_used(
+    program: Program, tmp_path: Path, digits: Path, change: str, sentence: str
+) -> None:
+    write_config(tmp_path, digits)
+    config = tmp_path / "own.py"
+    config.write_text(f"_base_ = 'tiny.py'\n{change}\n")
+    status, _, errors = program("train", config, "--work-dir", tmp_path / "work", "--epochs", 1)
+    assert status == 2
+    *_, last = errors.splitlines()
+    assert last.startswith("error: The config ")
+    assert re.search(sentence, last), last
+
+
+def test_options_that_do_not_go_with_the_config(program: Program, tmp_path: Path, digits: Path) -> None:
+    config = write_config(tmp_path, digits)
+    status, _, errors = program("train", config, "--cfg-options", "model.backbone.depth.deeper=1")
+    assert status == 2
+    assert errors.splitlines()[-1].startswith("error: --cfg-options model.backbone.depth.deeper cannot be merged into")
