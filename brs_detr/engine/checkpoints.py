@@ -14,7 +14,7 @@ from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from brs_detr.engine import console, resuming, schedules, work_dir
+from brs_detr.engine import console, resuming, schedules, tuning, work_dir
 from brs_detr.engine.divergence import DivergenceHook, check_weights
 from brs_detr.engine.interim import InterimCheckpointHook, Saved, accumulates
 from brs_detr.engine.loops import continued_loop
@@ -139,6 +139,8 @@ class Runner(MMEngineRunner):
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         rank_together(model)
+        if self.cfg.get("freeze_backbone"):  # before a wrapper asks which weights have gradients
+            tuning.freeze(model.get_submodule("backbone"))
         return super().wrap_model(model_wrapper_cfg, model)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:

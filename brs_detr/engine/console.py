@@ -33,6 +33,7 @@ HOUSEKEEPING = (
     "`resume_param_scheduler` is True but",
     "Resumed iteration number is not divisible",  # no accumulated gradient is lost: loops.py, interim.py
     "Advance dataloader",  # it begins there: loops.py
+    "the monitored metric did not improve",  # said in tuning.py
 )
 
 

@@ -14,12 +14,15 @@ from brs_detr.engine import (
     divergence,
     own_data,
     pipelines,
+    reporting,
     resuming,
+    tuning,
+    views,
     work_dir,
 )
 from brs_detr.engine.checkpoints import Evaluator, Runner
 from brs_detr.engine.config import load_config, rank_over_processes, set_epochs, strings, use_mixed_precision
-from brs_detr.engine.metrics import may_be_replaced, without_prefix
+from brs_detr.engine.metrics import BY_CLASS, may_be_replaced, without_prefix
 from brs_detr.engine.own_data import OwnData
 from brs_detr.engine.preemption import preemptible
 from brs_detr.errors import InputError, printable
@@ -46,6 +49,10 @@ def train(
     checkpoint_minutes: float | None = None,
     batch: int | None = None,
     checkpoint_activations: bool = False,
+    freeze_backbone: bool = False,
+    average: bool = False,
+    patience: int | None = None,
+    logger: str | None = None,
     options: dict[str, Any] | None = None,
     launcher: str = "none",
 ) -> None:
@@ -66,6 +73,10 @@ def train(
         checkpoint_minutes: save this often, too.
         batch: images of all processes for a step of the optimiser.
         checkpoint_activations: compute those of backbone and encoder again in the backward pass, for less memory.
+        freeze_backbone: leave its weights as they are loaded.
+        average: evaluate and save an exponential moving average of the weights.
+        patience: evaluations without a better value after which training ends.
+        logger: one of ``tuning.LOGGERS``, beside the local logs.
         launcher: one of ``distributed.LAUNCHERS``.
 
     Raises:
@@ -94,8 +105,11 @@ def train(
         resuming.check_options(resume, load_from, checkpoint_minutes)
         remarks = check_data(config, ("train", "val"))
         checkpoint, found = resuming.find_checkpoint(config.work_dir, resume) if resume else (None, [])
-        if not checkpoint and config.get("load_from"):
+        if checkpoint:
+            tuning.check_average(config, checkpoint)
+        elif config.get("load_from"):
             read_checkpoint(config.load_from)
+            found = found + tuning.rate_remark(config, options or {})
         work_dir.claim(
             config.work_dir, resume=resume is not None, overwrite=overwrite, needed=[*strings(config), config_path]
         )
@@ -108,6 +122,7 @@ def train(
             own = OwnData(data, share, seed or 0, bool(config.get("load_from")), image_size is not None)
             said += own_data.use(config, own, written)
             config.merge_from_dict(options or {})  # which have the last word
+        tuning.set_options(config, freeze=freeze_backbone, average=average, patience=patience, logger=logger)
         checkpoint, remarks = distributed.first_process_decides(prepare)
     resuming.continue_from(config, checkpoint)
     runner = Runner.from_cfg(config)
@@ -144,6 +159,9 @@ def evaluate(
     *,
     folder: str | None = None,
     out: str | None = None,
+    predictions: str | None = None,
+    per_class: bool = False,
+    augment: bool = False,
     options: dict[str, Any] | None = None,
     launcher: str = "none",
 ) -> dict[str, float]:
@@ -152,6 +170,9 @@ def evaluate(
     Args:
         folder: where the log goes; the config's work directory otherwise.
         out: the file of the metrics; ``metrics.json`` beside the log otherwise.
+        predictions: a file for all detections in the format of COCO's results.
+        per_class: print AP of each class, and write it beside the metrics.
+        augment: detect in several views of each image, see `views`.
 
     Returns:
         The metrics without their data set's prefix (COCO's are ``bbox_mAP``, ``bbox_mAP_50``, ...).
@@ -165,12 +186,20 @@ def evaluate(
 
     def prepare() -> list[str]:
         check_destination(out or Path(config.work_dir, "metrics.json"))
+        if predictions:
+            reporting.check_predictions(predictions, out)
         read_checkpoint(checkpoint)
         if out and not may_be_replaced(Path(out)):
             raise InputError(f"{out} holds something other than metrics: give --out another file.")
         return check_data(config, ("test",))
 
+    if predictions:
+        reporting.coco_evaluator(config, "--predictions").predictions = predictions
+    if per_class:
+        reporting.coco_evaluator(config, "--per-class")
     remarks = distributed.first_process_decides(prepare)
+    if augment:
+        remarks.append(views.use_views(config))
     runner = Evaluator.from_cfg(config)
     for remark in remarks:
         runner.logger.warning(printable(remark))
@@ -187,7 +216,10 @@ def evaluate(
     metrics = without_prefix({name: float(value) for name, value in results.items()})
     if is_main_process():
         path = Path(out) if out else Path(runner.log_dir, "metrics.json")
-        write_json(path, metrics)
+        found = reporting.by_class(runner.test_evaluator) if per_class else None
+        write_json(path, metrics | ({} if found is None else {BY_CLASS: found}))
+        if found is not None:
+            reporting.print_by_class(found)
         print(printable(f"{path}: ") + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
     distributed.stop()
     return metrics
