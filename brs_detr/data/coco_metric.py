@@ -64,11 +64,13 @@ class CocoMetricWithThreshold(CocoMetric):
         for _, predicted in results:
             true_boxes, true_labels = self._objects(predicted["img_id"])
             num_objects += len(true_boxes)
-            for label in np.unique(predicted["labels"]):
+            scores.append(predicted["scores"])
+            correct.append(np.zeros(len(predicted["scores"]), dtype=bool))
+            for label in np.unique(true_labels):
                 chosen = np.flatnonzero(predicted["labels"] == label)
                 chosen = chosen[np.argsort(-predicted["scores"][chosen], kind="stable")]
-                scores.append(predicted["scores"][chosen])
-                correct.append(correct_detections(predicted["bboxes"][chosen], true_boxes[true_labels == label]))
+                found = correct_detections(predicted["bboxes"][chosen], true_boxes[true_labels == label])
+                correct[-1][chosen] = found
         metrics["score_thr"] = best_threshold(np.concatenate(scores), np.concatenate(correct), num_objects)
         # without objects of a class mmdet says NaN, where COCO, as for sizes without objects, says -1
         return {name: value if np.isfinite(value) else -1.0 for name, value in metrics.items()}

@@ -52,9 +52,9 @@ def by_class(evaluator: Evaluator) -> dict[str, dict[str, float]]:
 
 
 def print_by_class(found: Mapping[str, Mapping[str, float]]) -> None:
-    """A row for each class, the best first."""
+    """A row for each class, the best first; a dash where it has no object."""
     items = list(next(iter(found.values()), ()))
-    table = Table("class", *items)
+    table = Table("class", *(item.replace("_", " ") for item in items))
     for name, values in sorted(found.items(), key=lambda row: -row[1][items[0]]):
-        table.add_row(escape(printable(name)), *(f"{values[item]:.3f}" for item in items))
+        table.add_row(escape(printable(name)), *("-" if values[item] < 0 else f"{values[item]:.3f}" for item in items))
     Console().print(table if found else "Nothing was detected, so no class has an AP.")

@@ -16,6 +16,7 @@ from mmengine.hooks import EarlyStoppingHook, EMAHook
 from mmengine.runner import Runner
 from torch import nn
 
+from brs_detr.engine.batches import counted
 from brs_detr.errors import InputError
 from brs_detr.weights import read_checkpoint
 
@@ -151,5 +152,5 @@ class PatienceHook(EarlyStoppingHook):
             runner.train_loop.stop_training = True
             runner.logger.warning(
                 f"Stopped early: {self.monitor} was {self.best_score:.3f} at best, and not better in "
-                f"{self.wait_count} evaluations since (--early-stop)."
+                f"{counted(self.wait_count, 'evaluation')} since (--early-stop)."
             )
