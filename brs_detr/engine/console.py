@@ -33,6 +33,7 @@ HOUSEKEEPING = (
     "`resume_param_scheduler` is True but",
     "Resumed iteration number is not divisible",  # no accumulated gradient is lost: loops.py, interim.py
     "Advance dataloader",  # it begins there: loops.py
+    "Please make sure that the mlflow server",  # there may be none
     "the monitored metric did not improve",  # said in tuning.py
 )
 
@@ -49,7 +50,7 @@ def silence_third_parties() -> None:
     # mmdet's own anchor heads read a name that mmdet renamed.
     warnings.filterwarnings("ignore", message=".*`num_anchors` is deprecated", category=UserWarning)
     # mmengine steps its schedulers after its own optimiser wrapper, which torch does not recognise.
-    warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step", category=UserWarning)
+    warnings.filterwarnings("ignore", message="Detected call of `(lr_)?scheduler.step", category=UserWarning)
 
 
 def silence_prints(module: ModuleType) -> None:

@@ -122,7 +122,7 @@ def train(
             own = OwnData(data, share, seed or 0, bool(config.get("load_from")), image_size is not None)
             said += own_data.use(config, own, written)
             config.merge_from_dict(options or {})  # which have the last word
-        tuning.set_options(config, freeze=freeze_backbone, average=average, patience=patience, logger=logger)
+        said += tuning.set_options(config, freeze=freeze_backbone, average=average, patience=patience, logger=logger)
         checkpoint, remarks = distributed.first_process_decides(prepare)
     resuming.continue_from(config, checkpoint)
     runner = Runner.from_cfg(config)

@@ -6,6 +6,7 @@
 ``--logger NAME``       a backend of the visualizer          config.visualizer.vis_backends
 """
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,22 +28,34 @@ LOGGERS = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbVisBackend", "
 FINE_TUNING = 0.1  # of a learning rate that trains a detector from its backbone's weights
 
 
-def set_options(config: Config, *, freeze: bool, average: bool, patience: int | None, logger: str | None) -> None:
+def set_options(config: Config, *, freeze: bool, average: bool, patience: int | None, logger: str | None) -> list[str]:
     """Change a config as the options of the command line say.
+
+    Returns:
+        Remarks worth logging.
 
     Raises:
         InputError: one of them does not go with the config, or needs a package that is not installed.
     """
-    if freeze:
-        if "backbone" not in config.model:
-            raise InputError(f"--freeze-backbone: the model of {config.filename} has no backbone.")
-        config.freeze_backbone = True
+    remarks = freeze_backbone(config) if freeze else []
     if average and not averages(config):
         add_hook(config, AVERAGE)
     if patience is not None:
         add_hook(config, dict(type="PatienceHook", patience=patience, **watched(config, patience)))
     if logger:
         add_logger(config, logger)
+    return remarks
+
+
+def freeze_backbone(config: Config) -> list[str]:
+    """Let the training freeze the backbone; a remark where its weights would be random."""
+    if "backbone" not in config.model:
+        raise InputError(f"--freeze-backbone: the model of {config.filename} has no backbone.")
+    config.freeze_backbone = True
+    backbone = config.model.backbone or {}
+    if config.get("load_from") or backbone.get("init_cfg") or backbone.get("pretrained"):
+        return []
+    return ["--freeze-backbone: the weights of the backbone are random and stay so, unless --load-from gives others."]
 
 
 def add_hook(config: Config, hook: dict[str, Any]) -> None:
@@ -73,8 +86,22 @@ def add_logger(config: Config, name: str) -> None:
     if find_spec(name) is None:
         raise InputError(f"--logger {name} needs a package that is not installed: pip install {name}")
     backends = config.visualizer.get("vis_backends") or []
+    backend = dict(type=LOGGERS[name])
+    if name == "mlflow":
+        backend |= mlflow_place(Path(config.work_dir).absolute())
     if LOGGERS[name] not in [each["type"] for each in backends]:
-        config.visualizer.vis_backends = [*backends, ConfigDict(type=LOGGERS[name])]
+        config.visualizer.vis_backends = [*backends, ConfigDict(backend)]
+
+
+def mlflow_place(folder: Path) -> dict[str, str]:
+    """The server that mlflow's own variable names, else a database in the work directory.
+
+    mmengine would take a folder of files, which mlflow refuses by now.
+    """
+    if server := os.environ.get("MLFLOW_TRACKING_URI"):
+        return dict(exp_name=folder.name, tracking_uri=server)
+    database, artifacts = f"sqlite:///{folder / 'mlflow.db'}", str(folder / "mlflow")
+    return dict(exp_name=folder.name, tracking_uri=database, artifact_location=artifacts)
 
 
 def rate_remark(config: Config, options: dict[str, Any]) -> list[str]:

@@ -32,7 +32,7 @@ def test_every_family_takes_them(path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(tuning, "find_spec", lambda name: name)
     config = copy.deepcopy(read(path))
     for _ in range(2):  # as with a work directory's config, which has them already
-        tuning.set_options(config, freeze=True, average=True, patience=3, logger="wandb")
+        assert not tuning.set_options(config, freeze=True, average=True, patience=3, logger="wandb")
     assert config.freeze_backbone
     average, patience = config.custom_hooks
     assert average.type == "AveragingHook"
@@ -95,12 +95,12 @@ def test_a_training_with_all_of_them(
     toy_config: Path, tmp_path: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It ends early, is continued and ends at once, and is refused without the average."""
-    monkeypatch.setattr(Config, "pretty_text", "")  # formatting it takes longer than the training
     config = Config.fromfile(toy_config)
     config.model = dict(type="ToyWithBackbone", backbone=None, data_preprocessor=config.model.data_preprocessor)
     config.optim_wrapper.optimizer.lr = 0.0  # nothing is learnt, so that no evaluation is better
     config.custom_hooks = []
     config.dump(tmp_path / "toy.py")
+    monkeypatch.setattr(Config, "pretty_text", "")  # formatting it takes longer than the training
     work = tmp_path / "work"
     options: dict[str, Any] = dict(folder=str(work), average=True, patience=1, freeze_backbone=True)
     launch.train(str(tmp_path / "toy.py"), **options)
