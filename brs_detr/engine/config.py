@@ -79,6 +79,9 @@ def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -
         console.warn(remark)
     with config_errors.merging(path, options or {}):
         config.merge_from_dict(options or {})
+    queries = config.model.get("num_queries", 1) if isinstance(config.get("model"), dict) else 1
+    if isinstance(queries, int) and queries < 1:
+        raise InputError(f"model.num_queries is {queries}: a detector of queries finds nothing without any.")
     pipelines.follow_variables(config, config_names.locate(path))
     own_folder = path if Path(path).is_dir() else config.get("work_dir")
     config.work_dir = folder or own_folder or str(Path("work_dirs", Path(path).stem))

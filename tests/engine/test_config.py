@@ -107,3 +107,9 @@ def test_yaml_and_json_of_values(tmp_path: Path) -> None:
     assert config.scale == (2, 3)
     config.dump(str(tmp_path / "again.yaml"))
     assert load_config(str(tmp_path / "again.yaml"), None, None).scale == (2, 3)
+
+
+def test_a_detector_needs_queries(tmp_path: Path) -> None:
+    (tmp_path / "config.py").write_text("model = dict(type='DINO', num_queries=20)")
+    with pytest.raises(InputError, match="num_queries is 0"):
+        load_config(str(tmp_path / "config.py"), {"model.num_queries": 0}, None)
