@@ -1,7 +1,7 @@
 """COCO's evaluation by pycocotools and by faster-coco-eval, on a synthetic set as large as COCO's val2017.
 
     python -m benchmarks.evaluation                              # 5000 images, 100 detections each
-    python -m benchmarks.evaluation --images 500 --masks         # fewer, and their masks
+    python -m benchmarks.evaluation --images 500 --what boxes    # fewer, and boxes alone
 
 Seconds are those of all threads together, for matching and precision without reading any file. Both must give the same
 precision for every class, threshold and size. Writes benchmarks/results/evaluation_cpu.md.
@@ -30,6 +30,7 @@ RESULTS = Path(__file__).parent / "results" / "evaluation_cpu.md"
 CLASSES, WIDTH, HEIGHT = 80, 640, 480
 OBJECTS = 7.3  # of an image on average, as in val2017
 CROWDS = 0.02  # share of the objects
+KINDS = {"boxes": "bbox", "masks": "segm"}
 PRECISIONS = "precision", "recall"
 
 
@@ -107,6 +108,13 @@ def difference(first: Any, second: Any) -> float:
     return float(max(*tables, np.abs(first.stats - second.stats).max()))
 
 
+def compared(what: str, images: int, detections: int) -> list[str]:
+    """A row of the table."""
+    data = synthetic(images, detections, masks=what == "masks")
+    (slow, before), (fast, after) = (evaluate(evaluation_class(faster), *data, KINDS[what]) for faster in (False, True))
+    return [what, f"{before:.1f}", f"{after:.1f}", f"{before / after:.1f}", f"{difference(slow, fast):.0e}"]
+
+
 def head(images: int, detections: int) -> str:
     where = environment(torch.device("cpu"))
     packages = ", ".join(f"{name} {version(name)}" for name in ("pycocotools", "faster-coco-eval"))
@@ -121,17 +129,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--detections", type=int, default=100, help="of an image")
-    parser.add_argument("--masks", action="store_true", help="evaluate masks in place of boxes")
+    parser.add_argument("--what", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="FILE")
     args = parser.parse_args()
     silence_third_parties()
     silence_prints(cocoeval)
-    what = "segm" if args.masks else "bbox"
-    data = synthetic(args.images, args.detections, args.masks)
-    (slow, before), (fast, after) = (evaluate(evaluation_class(faster), *data, what) for faster in (False, True))
     header = ["", "pycocotools, s", "faster-coco-eval, s", "ratio", "largest difference"]
-    row = ["masks" if args.masks else "boxes", f"{before:.1f}", f"{after:.1f}", f"{before / after:.1f}"]
-    text = f"{head(args.images, args.detections)}\n\n{markdown(header, [[*row, f'{difference(slow, fast):.0e}']])}\n"
+    rows = [compared(what, args.images, args.detections) for what in args.what]
+    text = f"{head(args.images, args.detections)}\n\n{markdown(header, rows)}\n"
     print(text)
     write_text(args.out, text)
 
