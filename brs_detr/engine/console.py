@@ -36,6 +36,7 @@ HOUSEKEEPING = (
     "Please make sure that the mlflow server",  # there may be none
     "the monitored metric did not improve",  # said in tuning.py
 )
+FROZEN = "is skipped since its requires_grad=False"  # the end of a line for each weight that is frozen
 
 
 def silence_third_parties() -> None:
@@ -60,7 +61,8 @@ def silence_prints(module: ModuleType) -> None:
 
 class _Housekeeping(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        return not record.getMessage().startswith(HOUSEKEEPING)
+        message = record.getMessage()
+        return not (message.startswith(HOUSEKEEPING) or message.endswith(FROZEN))
 
 
 def console_handlers(logger: logging.Logger) -> list[logging.Handler]:

@@ -21,8 +21,11 @@ from brs_detr.engine.batches import counted
 from brs_detr.errors import InputError
 from brs_detr.weights import read_checkpoint
 
-# mmdet's, whose average starts short and grows to 5000 iterations, so that it suits short trainings, too
-AVERAGE = dict(type="AveragingHook", ema_type="ExpMomentumEMA", momentum=0.0002, gamma=2000, update_buffers=True)
+AVERAGE = dict(type="AveragingHook")
+LONGEST, SHARE = (
+    5000,
+    0.1,
+)  # iterations that the average spans: mmdet's number, but no more than a share of the training
 LEAST_GAIN = 0.0005  # half the last digit of mmdet's metrics
 LOGGERS = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbVisBackend", "mlflow": "MLflowVisBackend"}
 FINE_TUNING = 0.1  # of a learning rate that trains a detector from its backbone's weights
@@ -138,7 +141,18 @@ def freeze(module: nn.Module) -> None:
 
 @HOOKS.register_module()
 class AveragingHook(EMAHook):
-    """mmengine's average of weights, which begins with the weights that were loaded, whatever their file calls them."""
+    """mmdet's moving average of weights, which spans a tenth of a short training.
+
+    It begins with the weights that were loaded, whatever their file calls them, and spans little at first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("ExpMomentumEMA", update_buffers=True)
+
+    def before_run(self, runner: Runner) -> None:
+        span = min(LONGEST, max(2.0, SHARE * runner.max_iters))
+        self.ema_cfg |= dict(momentum=1 / span, gamma=max(1, round(span / 2.5)))  # mmdet's are 1 / 5000 and 2000
+        super().before_run(runner)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if runner._resume:
