@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from brs_detr.engine.metrics import may_be_replaced
+from brs_detr.engine.reporting import check_predictions
 from brs_detr.engine.views import limits, use_views
 from brs_detr.errors import InputError
 from tests.engine.test_tuning import FAMILIES, read
@@ -49,9 +50,9 @@ def test_all_options_together(program: Callable, digits: Path, tmp_path: Path) -
     config, out = tmp_path / "config.py", tmp_path / "predictions.json"
     base = ROOT / "configs" / "brs_detr" / "brs-detr_tiny_digits.py"
     config.write_text(CONFIG.format(base=str(base), data=str(digits)))
-    command = "test", config, DEMO, "--per-class", "--tta", "--work-dir", tmp_path / "work", "--out"
     out.write_text("[]")  # of an earlier evaluation
-    status, output, errors = program(*command, tmp_path / "metrics.json", "--predictions", out)
+    files = "--work-dir", tmp_path / "work", "--out", tmp_path / "metrics.json", "--predictions", out
+    status, output, errors = program("test", config, DEMO, "--per-class", "--tta", *files)
     assert status == 0, errors
     assert "reflected (vertical); boxes are merged by NMS." in output + errors
     metrics = json.loads((tmp_path / "metrics.json").read_text())
@@ -62,7 +63,7 @@ def test_all_options_together(program: Callable, digits: Path, tmp_path: Path) -
     assert may_be_replaced(tmp_path / "metrics.json")
     images = {image["id"] for image in json.loads((digits / "annotations" / "val.json").read_text())["images"]}
     assert {each["image_id"] for each in json.loads(out.read_text())} == images
-    for metrics_file, predictions in ((out, out), (tmp_path / "other.json", tmp_path / "metrics.json")):
-        status, _, errors = program(*command, metrics_file, "--predictions", predictions)
-        assert status == 2
-        assert "need a file each" in errors or "holds something other than predictions" in errors
+    with pytest.raises(InputError, match="need a file each"):
+        check_predictions(str(out), str(out))
+    with pytest.raises(InputError, match="holds something other than predictions"):
+        check_predictions(str(tmp_path / "metrics.json"), None)
