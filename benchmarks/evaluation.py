@@ -1,7 +1,7 @@
 """COCO's evaluation by pycocotools and by faster-coco-eval, on a synthetic set as large as COCO's val2017.
 
     python -m benchmarks.evaluation                              # 5000 images, 100 detections each
-    python -m benchmarks.evaluation --images 500 --what boxes    # fewer, and boxes alone
+    python -m benchmarks.evaluation --images 500 --what boxes masks
 
 Seconds are those of all threads together, for matching and precision without reading any file. Both must give the same
 precision for every class, threshold and size. Writes benchmarks/results/evaluation_cpu.md.
@@ -129,7 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--detections", type=int, default=100, help="of an image")
-    parser.add_argument("--what", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--what", nargs="+", choices=KINDS, default=["boxes"])
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="FILE")
     args = parser.parse_args()
     silence_third_parties()
