@@ -1,6 +1,6 @@
 """Labels of boxes: what they say, and where each stands so that it covers no other and little of the objects."""
 
-from functools import lru_cache
+from functools import cache
 from itertools import count
 
 import cv2
@@ -11,6 +11,7 @@ from brs_detr.errors import printable
 FONT, WEIGHT = cv2.FontFace("uni"), 400  # OpenCV's own font of most scripts in use, Chinese among them
 ELLIPSIS = "…"
 FAR = 0.05  # as bad as the distance of one label's height: to hide this share of an object
+WORST = 0.6  # a label that hides more than this share of objects, or is as bad, is left out
 
 
 def score_text(score: float) -> str:
@@ -21,7 +22,7 @@ def score_text(score: float) -> str:
     return next(text for text in texts if score >= 1 or float(text) < 1)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _glyph(sign: str) -> bytes:
     image = np.zeros((32, 32), np.uint8)
     cv2.putText(image, sign, (4, 24), 255, FONT, 20, WEIGHT)
@@ -81,8 +82,8 @@ def place(
 ) -> list[tuple[int, int, int, int] | None]:
     """Rectangles, x1 y1 x2 y2 in whole pixels, of the labels of boxes (N, 4); of several, the first chooses first.
 
-    None has a pixel of another; each hides as little as it can of the objects, and stays near its own. A label that
-    has no room is None.
+    None has a pixel of another; each hides as little as it can of the objects, and stays near its own. One for which
+    there is no such place is None.
     """
     areas = overlaps(boxes, boxes).diagonal().clip(1)
     taken = np.zeros((0, 4))
@@ -93,7 +94,7 @@ def place(
         cost = (overlaps(rectangles, boxes) / areas).sum(1) + FAR * apart.max(1) / size[1]
         cost[overlaps(rectangles, taken).any(1)] = np.inf
         best = int(cost.argmin())
-        if np.isinf(cost[best]):
+        if cost[best] > WORST:
             placed.append(None)
             continue
         taken = np.vstack([taken, rectangles[best]])

@@ -15,7 +15,7 @@ Colour = tuple[int, int, int]
 
 READABLE, ENLARGED = 480, 2400  # pixels: least length of a picture's shorter side; no image is enlarged beyond
 FONT, FONTS_A_SIDE = 14, 90  # pixels: the smallest font; that of a large image is its longer side by this
-LONGEST_LABEL = 0.5  # of the picture's width
+LONGEST_LABEL = 0.35  # of the picture's width
 GAP = 8  # pixels between two pictures
 MASK_OPACITY = 0.5
 GOLDEN = (5**0.5 - 1) / 2  # of a turn: the hues of consecutive classes are far apart, and no two are the same
@@ -115,7 +115,7 @@ def panel(
     font = max(FONT, max(canvas.shape) // FONTS_A_SIDE)
     boxes = (instances.bboxes.numpy() * factor).round().astype(int)
     for box, colour in reversed(list(zip(boxes.tolist(), colours, strict=True))):  # the best on top
-        cv2.rectangle(canvas, box[:2], box[2:], colour, max(2, font // 7))
+        cv2.rectangle(canvas, box[:2], box[2:], colour, max(2, font // 6))
     texts = texts_of(instances, classes, font, int(LONGEST_LABEL * canvas.shape[1]))
     if unlabelled := draw_labels(canvas, boxes, texts, colours, font):
         title = [*title, (f"({unlabelled} without label)", None)]
