@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from mmdet.registry import HOOKS
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
@@ -58,6 +58,9 @@ def draw_losses(axes: Axes, rows: Rows) -> None:
         plot(axes, parts, name, name, linewidth=1.2)
     if any(row["loss"] > 0 for row in rows.values()):
         axes.set_yscale("log", nonpositive="mask")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
     axes.set(title="losses", xlabel="iteration")
     axes.legend(**LEGEND)
 
@@ -65,7 +68,7 @@ def draw_losses(axes: Axes, rows: Rows) -> None:
 def draw_metrics(axes: Axes, rows: Rows) -> None:
     keys = dict.fromkeys(key for step in sorted(rows) for key in rows[step])
     for key, label in ap_labels(keys).items():
-        plot(axes, rows, key, label)
+        plot(axes, rows, key, label, clip_on=False)
     top = HEADROOM * axes.dataLim.ymax
     axes.set(title="evaluation", xlabel="epoch", ylim=(0, min(1, top) if top > 0 else 1))
     axes.legend(**LEGEND)
@@ -94,7 +97,7 @@ def draw_curves(work_dir: str | Path) -> bool:
     for axes, (draw, rows) in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
         draw(axes, rows)
         axes.grid(alpha=0.3)
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.03 * max(1, *rows))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     image = io.BytesIO()
     figure.savefig(image, dpi=120, format="png")
