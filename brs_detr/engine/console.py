@@ -37,6 +37,8 @@ HOUSEKEEPING = (
     "Advance dataloader",  # it begins there: loops.py
 )
 
+WIDE = 110  # columns of a terminal: bar, time left and parts of the loss stand on one line
+
 
 def silence_third_parties() -> None:
     """Ignore, one by one, the warnings of libraries about their own code that a user can do nothing about."""
@@ -134,14 +136,19 @@ class ProgressHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
         if self.bars and self.training is not None:
-            logged = runner.message_hub.log_scalars.items()  # on the host already, for the log
-            values = {key.removeprefix("train/"): each.current() for key, each in logged if key.startswith("train/")}
             self.bars.update(
                 self.training,
                 completed=runner.iter + 1,
                 description=f"epoch {runner.epoch + 1}/{runner.max_epochs}",
-                status=losses_text(values),
+                status=self._losses(runner),
             )
+
+    def _losses(self, runner: Runner) -> str:
+        """The total and, on a terminal with room for it, the parts of the loss."""
+        logged = runner.message_hub.log_scalars.items()  # on the host already, for the log
+        values = {key.removeprefix("train/"): each.current() for key, each in logged if key.startswith("train/")}
+        wide = self.bars is not None and self.bars.console.width >= WIDE
+        return losses_text(values if wide else {"loss": values["loss"]})
 
     def _before_evaluation(self, length: int) -> None:
         if self.bars:
