@@ -1,6 +1,7 @@
 """Detections of a trained model on image files, as pictures and as one JSON file."""
 
 import math
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -46,6 +47,9 @@ def find_images(source: str | Path) -> list[Path]:
         raise InputError(f"{source} does not exist: give an image file or a folder of images.")
     images = sorted(path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir())
     if not images:
+        folders = [source, *(path for path in source.rglob("*") if path.is_dir())]
+        if closed := [path for path in folders if not os.access(path, os.R_OK | os.X_OK)]:
+            raise InputError(f"The folder {closed[0]} may not be read: change its permissions.")
         raise InputError(f"The folder {source} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     return images
 

@@ -45,6 +45,8 @@ def find_checkpoint(folder: str | Path, resume: str) -> tuple[Path | None, list[
 
 def check_options(resume: str | None, load_from: str | None, minutes: float | None) -> None:
     """Raises InputError if options contradict each other, or make no sense."""
+    if load_from == "":
+        raise InputError("--load-from needs a checkpoint, and was given an empty name.")
     if load_from and resume not in (None, AUTO):
         raise InputError(
             "--load-from starts from weights, and --resume continues a training: give one of them, or --resume auto, "

@@ -3,6 +3,7 @@
 Pickled files are read by `unpickling`, which calls nothing of theirs; safetensors files hold numbers only.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,10 @@ def first_not_finite(weights: Mapping[str, Tensor]) -> str | None:
 def _reader(path: Path) -> Callable[[Path, torch.device], Any]:
     """The function that reads files which begin like this one."""
     if not path.is_file():
-        raise CheckpointError(f"The checkpoint {path} {'is a folder' if path.is_dir() else 'does not exist'}.")
+        what = (
+            "is a folder" if path.is_dir() else "is no file of its own" if os.path.lexists(path) else "does not exist"
+        )
+        raise CheckpointError(f"The checkpoint {path} {what}.")  # a pipe or a device, or links in a circle
     with path.open("rb") as file:
         head = file.read(32)
     if not head:

@@ -50,6 +50,7 @@ def test_reads_safetensors_whatever_the_suffix(tmp_path, name):
 
 def test_missing_empty_and_folder(tmp_path):
     assert "does not exist" in refusal(tmp_path / "none.pth")
+    assert "is no file" in refusal(Path("/dev/zero"))
     assert "is a folder" in refusal(tmp_path)
     (tmp_path / "empty.pth").touch()
     assert "is empty" in refusal(tmp_path / "empty.pth")
