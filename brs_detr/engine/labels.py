@@ -1,5 +1,6 @@
 """Labels of boxes: what they say, and where each stands so that it covers no other and little of the objects."""
 
+from bisect import bisect_right
 from functools import cache
 from itertools import count
 
@@ -43,11 +44,11 @@ def text_size(text: str, font: int) -> tuple[int, int]:
 
 def shortened(name: str, ending: str, font: int, width: int) -> str:
     """The text `name + ending`, its name cut where it is wider than `width` pixels."""
-    text = name + ending
-    while name and text_size(text, font)[0] > width:
-        name = name[:-1]
-        text = name + ELLIPSIS + ending
-    return text
+    if text_size(name + ending, font)[0] <= width:
+        return name + ending
+    lengths = range(1, len(name))
+    kept = bisect_right(lengths, width, key=lambda length: text_size(name[:length] + ELLIPSIS + ending, font)[0])
+    return name[:kept] + ELLIPSIS + ending
 
 
 def write(image: np.ndarray, text: str, left: int, top: int, font: int, colour: tuple[int, int, int]) -> None:
