@@ -98,9 +98,7 @@ def forget_continued(config: Config, options: Mapping[str, Any]) -> list[str]:
     if not config.get("resume") or "resume" in options:
         return []
     named, config.resume, config.load_from = config.get("load_from"), False, options.get("load_from")
-    return [
-        f"The config asks to resume {named or 'a training'}, which is left aside: --resume and --load-from do that."
-    ]
+    return [f"The config asks to resume {named or 'a training'}, which is left aside: --resume CHECKPOINT does that."]
 
 
 def continue_from(runner: Runner, checkpoint: Path | None) -> None:
