@@ -9,8 +9,8 @@ set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 [ $# -ge 3 ] || { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 if [ -n "${BATCH:-}" ] && [[ " $* " == *" --overwrite "* ]]; then
-    echo "error: BATCH adds --resume auto, so that each start would discard the one before: leave --overwrite out," \
-        "and remove the old work directory or choose another --work-dir." >&2
+    echo "error: BATCH adds --resume auto, which excludes --overwrite: remove the old work directory, or choose another" \
+        "--work-dir." >&2
     exit 2
 fi
 source "$here/torchrun.sh"

@@ -3,6 +3,7 @@
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,10 +15,10 @@ from tests.engine.toy_training import run
 
 
 def save(folder: Path, *names: str) -> list[Path]:
-    """Small checkpoints, each a second older than the next."""
+    """Small checkpoints, each a second and an iteration before the next."""
     paths = [folder / name for name in names]
     for age, path in enumerate(paths):
-        torch.save({"state_dict": {"weight": torch.zeros(3)}}, path)
+        torch.save({"state_dict": {"weight": torch.zeros(3)}, "meta": {"iter": age}}, path)
         os.utime(path, (age, age))
     return paths
 
@@ -66,23 +67,23 @@ def test_only_our_own_unfinished_files_are_swept(tmp_path: Path) -> None:
 
 
 def test_another_global_batch(toy_config: Path, tmp_path: Path) -> None:
-    """It is said, and the learning rate that is offered applies to what is continued."""
+    """It is said, and the learning rate that is offered applies to what is continued; whatever its file is called."""
     work, log = tmp_path / "work", tmp_path / "work.log"
 
-    def train(epochs: int, **options: float) -> str:
+    def train(epochs: int, **options: Any) -> str:
         before = len(log.read_text()) if log.exists() else 0
         assert run(toy_config, work, epochs=epochs, seed=epochs, options=options) == 0, log.read_text()
         return log.read_text()[before:]
 
     train(1)
-    five = {"train_dataloader.batch_size": 5}
+    five = {"train_dataloader.batch_size": 5, "default_hooks.checkpoint.filename_tmpl": "model_{}.pth"}
     said = train(2, **five)
     assert "The checkpoint's seed 1 goes on, the given one 2 is left aside." in said
     assert "trained with 4 images a step, and this training goes on with 10." in said
     (offer,) = re.findall(r"--cfg-options (\S+)=(\S+)", said)
     assert offer == ("optim_wrapper.optimizer.lr", "0.025")
     assert "The learning rate is 2.5 times the checkpoint's" in train(3, **five, **{offer[0]: float(offer[1])})
-    content = read_checkpoint(work / "epoch_3.pth")
+    content = read_checkpoint(work / "model_3.pth")
     assert content["meta"]["seed"] == 1
     assert content["optimizer"]["param_groups"][0]["initial_lr"] == pytest.approx(0.025)
     assert content["param_schedulers"][0]["base_values"] == [pytest.approx(0.025)]
