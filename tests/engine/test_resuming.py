@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from brs_detr.engine import work_dir
 from brs_detr.engine.resuming import AUTO, LAST, check_options, find_checkpoint, sweep
 from brs_detr.errors import CheckpointError, InputError
 from brs_detr.weights import read_checkpoint
@@ -44,6 +45,47 @@ def test_the_newest_whole_checkpoint(tmp_path: Path) -> None:
         find_checkpoint(tmp_path, AUTO)
     with pytest.raises(CheckpointError, match=r"epoch_1\.pth"):
         find_checkpoint(tmp_path, str(first))
+
+
+def test_a_copied_folder_whose_times_are_lost(tmp_path: Path) -> None:
+    """The note says which is the last, unless one that was written after it goes further."""
+    noted, later, earlier = save(tmp_path, "epoch_2.pth", "interim.pth", "epoch_1.pth")
+    os.utime(earlier, (9, 9))
+    torch.save({"state_dict": {}, "meta": {"iter": -5}}, earlier)
+    (tmp_path / "last_checkpoint").write_text(f"/gone/{noted.name}")
+    assert find_checkpoint(tmp_path, AUTO) == (later, [])
+    later.unlink()
+    assert find_checkpoint(tmp_path, AUTO) == (noted, [])
+
+
+def test_checkpoints_elsewhere(tmp_path: Path) -> None:
+    """With a name or in a folder of the config's: the note alone leads there."""
+    work = tmp_path / "work"
+    for folder in (work, tmp_path / "checkpoints"):
+        folder.mkdir(exist_ok=True)
+        (last,) = save(folder, "model_3.pth")
+        work_dir.note(work, last)
+        assert find_checkpoint(work, AUTO) == (last, [])
+        last.unlink()
+        for gone in (str(last), "", "\0", "x" * 999):
+            (work / "last_checkpoint").write_text(gone)
+            assert find_checkpoint(work, AUTO)[0] is None
+
+
+def test_the_interim_checkpoint_stands_until_the_next_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interim, last = save(tmp_path, "interim.pth", "model_3.pth")
+
+    def killed(path: Path, *arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            work_dir.note(tmp_path, last)
+    assert interim.exists()
+    assert find_checkpoint(tmp_path, LAST)[0] == last
+    work_dir.note(tmp_path, last)
+    assert not interim.exists()
 
 
 def test_options_that_contradict_each_other() -> None:
