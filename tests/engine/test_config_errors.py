@@ -28,9 +28,9 @@ CHANGES = {
     "model = dict(backbone=dict(dept=18))": "in DINO, backbone ResNet: TypeError: .*'dept'; did you mean depth.",
     "model = dict(neck=dict(in_channels=[1, 2]))": "layers that do not fit each other, in .*ChannelMapper, ConvModule",
     "train_dataloader = dict(dataset=dict(type='CocoDatset'))": "type CocoDatset, .*; did you mean CocoDataset.",
-    "train_dataloader = dict(dataset=dict(pipeline=5))": "own.py does not go together: TypeError: 'int' object",
+    "train_dataloader = dict(dataset=dict(pipeline=5))": "changed.py does not go together: TypeError: 'int' object",
     "optim_wrapper = dict(optimizer=dict(_delete_=True, type='Adamm', lr=1))": "no optimizer has; did you mean Adam",
-    "param_scheduler = 5": "own.py does not go together: TypeError: 'int' object is not iterable.",
+    "param_scheduler = 5": "changed.py does not go together: TypeError: 'int' object is not iterable.",
 }
 
 
@@ -52,7 +52,7 @@ def test_an_entry_that_cannot_be_used(
     program: Program, tmp_path: Path, digits: Path, change: str, sentence: str
 ) -> None:
     write_config(tmp_path, digits)
-    config = tmp_path / "own.py"
+    config = tmp_path / "changed.py"  # of another name than those above: mmengine names runs by file and second
     config.write_text(f"_base_ = 'tiny.py'\n{change}\n")
     status, _, errors = program("train", config, "--work-dir", tmp_path / "work", "--epochs", 1)
     assert status == 2
