@@ -11,6 +11,7 @@ from mmdet.models.backbones.swin import SwinBlock
 from mmdet.models.layers import DetrTransformerEncoderLayer
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
@@ -43,7 +44,7 @@ def check(config: Config) -> None:
     Raises:
         InputError: it has none.
     """
-    with Skeleton():
+    with DefaultScope.overwrite_default_scope(config.get("default_scope", "mmdet")), Skeleton():
         checkpoint_activations(MODELS.build(copy.deepcopy(config.model)))
 
 
