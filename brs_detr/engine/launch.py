@@ -57,7 +57,7 @@ def train(
         resume: a checkpoint to continue from, ``resuming.LAST`` for the newest of the work directory.
         load_from: a checkpoint whose weights to start from; its class layers may differ. With ``resuming.AUTO`` only
             while there is nothing to continue.
-        overwrite: discard the training that the work directory holds.
+        overwrite: discard the training that the work directory holds; see ``resuming.after_restart``.
         sync_ranking: rank the samples of all processes together.
         epochs: train for this many, with the learning-rate schedule in proportion.
         data: a folder of one's own images, or its COCO file or data.yaml, instead of the config's data.

@@ -65,8 +65,8 @@ def checkpoints(folder: str | Path) -> list[Path]:
 
     Those of a config that names them in its own way, or puts them elsewhere, are found by the note alone.
     """
-    saved = {path for pattern in (INTERIM, "epoch_*.pth", "iter_*.pth") for path in Path(folder).glob(pattern)}
-    saved |= {path for path in [noted(folder)] if path}
+    saved = [path for pattern in (INTERIM, "epoch_*.pth", "iter_*.pth") for path in Path(folder).glob(pattern)]
+    saved += [path for path in [noted(folder)] if path and path not in saved]
     return sorted(saved, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
