@@ -22,7 +22,7 @@ from brs_detr.engine.preemption import protect_worker
 from brs_detr.engine.record import Record, RecordHook
 from brs_detr.engine.seeding import SeedingHook, seeded_loader
 from brs_detr.errors import InputError, printable
-from brs_detr.files import write_bytes, write_text
+from brs_detr.files import write_bytes
 from brs_detr.heads.together import rank_together
 from brs_detr.weights import load_content, read_checkpoint, skip_pretrained
 
@@ -72,8 +72,6 @@ class WholeCheckpointHook(CheckpointHook):
             backend_args=self.backend_args,
             **self.args,
         )
-        if is_main_process():
-            write_text(Path(runner.work_dir, "last_checkpoint"), self.last_ckpt)
         if self.max_keep_ckpts > 0:
             for outdated in kept[: -self.max_keep_ckpts]:
                 self._remove(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(outdated)))
@@ -199,7 +197,7 @@ class Runner(MMEngineRunner):
     def _note_saved(self, path: Path, iteration: int) -> None:
         self.saved = Saved(path, iteration, self.record.evaluated)
         if is_main_process():
-            work_dir.remove_outdated_interim(self.work_dir, path)
+            work_dir.note(self.work_dir, path)
 
 
 class Evaluator(Runner):

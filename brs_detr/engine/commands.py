@@ -287,8 +287,8 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[a
 }
 
 
-def run(command: str, command_line: list[str] | None = None, program: str | None = None) -> None:
-    """Parse the arguments of a command, the process's own unless given, and run it."""
+def parsed(command: str, command_line: list[str] | None = None, program: str | None = None) -> argparse.Namespace:
+    """The arguments of a command, the process's own unless given."""
     add_options, action = COMMANDS[command]
     parser = arguments.Parser(
         prog=program,
@@ -298,6 +298,11 @@ def run(command: str, command_line: list[str] | None = None, program: str | None
     )
     add_options(parser)
     endings.add_debug(parser)
-    args = parser.parse_intermixed_args(command_line)  # CHECKPOINT may be left out
+    return parser.parse_intermixed_args(command_line)  # CHECKPOINT may be left out
+
+
+def run(command: str, command_line: list[str] | None = None, program: str | None = None) -> None:
+    """Parse the arguments of a command and run it."""
+    args = parsed(command, command_line, program)
     with peers.together(), config_errors.explained(config_errors.given(args)):
-        action(args)
+        COMMANDS[command][1](args)

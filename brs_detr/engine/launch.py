@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.dist import get_world_size, is_main_process
 
 from brs_detr.data.checks import check_data
@@ -63,7 +64,7 @@ def train(
         resume: a checkpoint to continue from, ``resuming.LAST`` for the newest of the work directory.
         load_from: a checkpoint whose weights to start from; its class layers may differ. With ``resuming.AUTO`` only
             while there is nothing to continue.
-        overwrite: discard the training that the work directory holds.
+        overwrite: discard the training that the work directory holds; see ``resuming.after_restart``.
         sync_ranking: rank the samples of all processes together.
         epochs: train for this many, with the learning-rate schedule in proportion.
         data: a folder of one's own images, or its COCO file or data.yaml, instead of the config's data.
@@ -84,22 +85,10 @@ def train(
     """
     console.silence_third_parties()
     distributed.start(launcher)
+    resume, overwrite = resuming.after_restart(resume, overwrite)
     config = load_config(config_path, options, folder)
     config.launcher = launcher
-    if epochs is not None:
-        set_epochs(config, epochs)
-    if mixed_precision:
-        use_mixed_precision(config)
-    if sync_ranking:
-        rank_over_processes(config)
-    if seed is not None:
-        config.randomness = {**config.get("randomness", {}), "seed": seed}
-    if checkpoint_minutes is not None:
-        config.checkpoint_minutes = checkpoint_minutes
-    if load_from:
-        config.load_from = load_from
-    said = [] if batch is None else [batches.set_batch(config, batch, get_world_size())]
-    distributed.adapt(config)
+    said = resuming.forget_continued(config, options or {})
 
     def prepare() -> tuple[Path | None, list[str]]:
         resuming.check_options(resume, load_from, checkpoint_minutes)
@@ -110,6 +99,8 @@ def train(
         elif config.get("load_from"):
             read_checkpoint(config.load_from)
             found = found + tuning.rate_remark(config, options or {})
+        if checkpoint_activations:
+            activations.check(config)
         work_dir.claim(
             config.work_dir, resume=resume is not None, overwrite=overwrite, needed=[*strings(config), config_path]
         )
@@ -119,16 +110,60 @@ def train(
     pipelines.set_by_options(config, image_size, flip)
     with own_data.removed_on_failure() as written:
         if data or share is not None:
-            own = OwnData(data, share, seed or 0, bool(config.get("load_from")), image_size is not None)
+            loaded = bool(load_from or config.get("load_from"))
+            own = OwnData(data, share, seed or 0, loaded, resized=image_size is not None)
             said += own_data.use(config, own, written)
-            config.merge_from_dict(options or {})  # which have the last word
+            # what fits the data gives way to them, and they to the command line's own arguments
+            config.merge_from_dict({**(options or {}), "work_dir": config.work_dir, "launcher": launcher})
+        said += configure(
+            config,
+            load_from=load_from,
+            seed=seed,
+            epochs=epochs,
+            mixed_precision=mixed_precision,
+            sync_ranking=sync_ranking,
+            checkpoint_minutes=checkpoint_minutes,
+            batch=batch,
+        )
         said += tuning.set_options(config, freeze=freeze_backbone, average=average, patience=patience, logger=logger)
         checkpoint, remarks = distributed.first_process_decides(prepare)
-    resuming.continue_from(config, checkpoint)
     runner = Runner.from_cfg(config)
+    resuming.continue_from(runner, checkpoint)
     if checkpoint_activations:
         said.append(activations.checkpoint_activations(runner.model))
     run_training(runner, said + remarks)
+
+
+def configure(
+    config: Config,
+    *,
+    load_from: str | None,
+    seed: int | None,
+    epochs: int | None,
+    mixed_precision: bool,
+    sync_ranking: bool,
+    checkpoint_minutes: float | None,
+    batch: int | None,
+) -> list[str]:
+    """Let the arguments of `train` change a config whose data and ``key=value`` options are settled.
+
+    Returns:
+        Remarks worth logging.
+    """
+    if load_from:
+        config.load_from = load_from
+    if seed is not None:
+        config.randomness = {**config.get("randomness", {}), "seed": seed}
+    if epochs is not None:
+        set_epochs(config, epochs)
+    if mixed_precision:
+        use_mixed_precision(config)
+    if sync_ranking:
+        rank_over_processes(config)
+    if checkpoint_minutes is not None:
+        config.checkpoint_minutes = checkpoint_minutes
+    distributed.adapt(config)
+    return [] if batch is None else [batches.set_batch(config, batch, get_world_size())]
 
 
 def run_training(runner: Runner, remarks: list[str]) -> None:

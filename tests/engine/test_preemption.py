@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from brs_detr.engine import preemption
+from brs_detr.engine import interim, preemption
+from brs_detr.engine.interim import InterimCheckpointHook
 from brs_detr.weights import read_checkpoint
 from tests.engine.toy import ToyDetector
 from tests.engine.toy_training import ended, run, start, start_two, state
@@ -94,6 +96,18 @@ def test_two_processes_of_which_one_is_signalled(toy_config: Path, tmp_path: Pat
     for process in start_two(toy_config, work, free_port, (None, None)):
         assert ended(process) == 0, log.read_text()
     assert state(work) == state(tmp_path / "uninterrupted")
+
+
+@pytest.mark.parametrize("amid_a_step", [False, True])
+def test_nothing_is_saved_amid_a_step(monkeypatch: pytest.MonkeyPatch, amid_a_step: bool) -> None:
+    """Gradients of the passes so far are in no checkpoint; an evaluation that comes then saves none."""
+    saved, hook = [], InterimCheckpointHook()
+    monkeypatch.setattr(hook, "ensure_saved", lambda runner, iteration: saved.append(iteration))
+    monkeypatch.setattr(interim, "reached", lambda runner: "saved")
+    monkeypatch.setattr(preemption.SIGNALS, "safe", None)
+    hook.started = 0.0
+    hook.before_val(SimpleNamespace(iter=5, optim_wrapper=SimpleNamespace(should_update=lambda: not amid_a_step)))
+    assert (saved, preemption.SIGNALS.safe) == (([], None) if amid_a_step else ([5], "saved"))
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def test_a_killed_training_resumes_and_leaves_what_it_should(tmp_path: Path, con
     assert len(list(work.glob("epoch_*.pth"))) == 1
     assert cv2.imread(str(work / "curves.png")).std() > 10
     assert json.loads((work / "training.json").read_text())["epochs"] == epoch + 1
+    assert not Config.fromfile(work / config.name).resume  # it may start another training
     assert "Traceback" not in result.stderr
     assert "Warning" not in result.stderr
 
