@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from mmdet.registry import HOOKS
-from mmengine.dist import is_main_process
+from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
@@ -74,6 +74,7 @@ class WholeCheckpointHook(CheckpointHook):
         )
         if is_main_process():
             write_text(Path(runner.work_dir, "last_checkpoint"), self.last_ckpt)
+        barrier()  # whichever process fails next, the checkpoint is written
         if self.max_keep_ckpts > 0:
             for outdated in kept[: -self.max_keep_ckpts]:
                 self._remove(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(outdated)))
