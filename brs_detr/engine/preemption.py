@@ -102,8 +102,9 @@ class Signals:
                 continue
             if not first:
                 first, at = number, time.monotonic()
-                self.wait(REACTION)
-                if not self.received and self.safe is not None:
+                if self.safe is not None:
+                    self.wait(REACTION)
+                if self.safe is not None and not self.received:
                     peers.end_at_once(_say(Preempted(number, self.safe)))
             elif time.monotonic() - at > SAME:  # without any tidying up: whole files are whole at every moment
                 os.write(2, b"\nStopped at once; the last checkpoint is whole.\n")

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mmengine.runner import Runner
+from torch import nn
 
+from brs_detr.engine.config_errors import explained
 from tests.scripts.processes import write_config
 
 Program = Callable[..., tuple[int, str, str]]
@@ -28,9 +31,9 @@ CHANGES = {
     "model = dict(backbone=dict(dept=18))": "in DINO, backbone ResNet: TypeError: .*'dept'; did you mean depth.",
     "model = dict(neck=dict(in_channels=[1, 2]))": "layers that do not fit each other, in .*ChannelMapper, ConvModule",
     "train_dataloader = dict(dataset=dict(type='CocoDatset'))": "type CocoDatset, .*; did you mean CocoDataset.",
-    "train_dataloader = dict(dataset=dict(pipeline=5))": "own.py does not go together: TypeError: 'int' object",
+    "train_dataloader = dict(dataset=dict(pipeline=5))": "changed.py does not go together: TypeError: 'int' object",
     "optim_wrapper = dict(optimizer=dict(_delete_=True, type='Adamm', lr=1))": "no optimizer has; did you mean Adam",
-    "param_scheduler = 5": "own.py does not go together: TypeError: 'int' object is not iterable.",
+    "param_scheduler = 5": "changed.py does not go together: TypeError: 'int' object is not iterable.",
 }
 
 
@@ -52,13 +55,22 @@ def test_an_entry_that_cannot_be_used(
     program: Program, tmp_path: Path, digits: Path, change: str, sentence: str
 ) -> None:
     write_config(tmp_path, digits)
-    config = tmp_path / "own.py"
+    config = tmp_path / "changed.py"  # mmengine keeps what a name of this second has stood for
     config.write_text(f"_base_ = 'tiny.py'\n{change}\n")
     status, _, errors = program("train", config, "--work-dir", tmp_path / "work", "--epochs", 1)
     assert status == 2
     *_, last = errors.splitlines()
     assert last.startswith("error: The config ")
     assert re.search(sentence, last), last
+
+
+def test_lost_contact_to_another_process_is_no_mistake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def lost(runner: Runner, **settings: object) -> None:
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1234")
+
+    monkeypatch.setattr(Runner, "set_randomness", lost)
+    with pytest.raises(RuntimeError, match="closed by peer"), explained("c.py"):
+        Runner(model=nn.Identity(), work_dir=str(tmp_path))
 
 
 def test_options_that_do_not_go_with_the_config(program: Program, tmp_path: Path, digits: Path) -> None:
