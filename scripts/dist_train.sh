@@ -5,10 +5,10 @@
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 [ $# -ge 2 ] || { sed -n '2,4s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+source "$here/torchrun.sh"
+variables=(NNODES NODE_RANK MASTER_ADDR PORT MAX_RESTARTS CONNECT_MINUTES)
 export BRS_DETR_COMMAND  # with which a training that was stopped can be continued
-BRS_DETR_COMMAND="${NNODES:+env NNODES=$NNODES NODE_RANK=${NODE_RANK:-0} MASTER_ADDR=${MASTER_ADDR:-127.0.0.1} }"
-BRS_DETR_COMMAND+="${PORT:+env PORT=$PORT }$(printf '%q ' bash "$0" "$@")"
+BRS_DETR_COMMAND="$(with_variables "${variables[@]}" -- bash "$0" "$@")"
 config=$1 processes=$2
 shift 2
-source "$here/torchrun.sh"
 torchrun "$processes" "$here/train.py" "$config" --launcher pytorch "$@"

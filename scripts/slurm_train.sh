@@ -8,19 +8,23 @@
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 [ $# -ge 3 ] || { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+if [ -n "${BATCH:-}" ] && [[ " $* " == *" --overwrite "* ]]; then
+    echo "error: BATCH adds --resume auto, which excludes --overwrite: remove the old work directory, or choose another" \
+        "--work-dir." >&2
+    exit 2
+fi
+source "$here/torchrun.sh"
+variables=(GPUS GPUS_PER_NODE PROCESSES PROCESSES_PER_NODE CPUS_PER_TASK PORT CONNECT_MINUTES SRUN_ARGS BATCH)
+export BRS_DETR_COMMAND  # with which a training that was stopped can be continued
+BRS_DETR_COMMAND="$(with_variables "${variables[@]}" -- bash "$0" "$@")"
 partition=$1 job=$2 config=$3
 shift 3
 if [ -n "${PROCESSES:-}" ]; then
     processes=$PROCESSES per_node=${PROCESSES_PER_NODE:-$PROCESSES} devices=()
-    variables="PROCESSES=$processes PROCESSES_PER_NODE=$per_node"
 else
     processes=${GPUS:-8}
     per_node=${GPUS_PER_NODE:-$((processes < 8 ? processes : 8))}
     devices=(--gres="gpu:$per_node")
-    variables="GPUS=$processes GPUS_PER_NODE=$per_node"
-fi
-if [ -z "${PYTHON:-}" ]; then
-    if [ -x "$here/../.venv/bin/python" ]; then PYTHON="$here/../.venv/bin/python"; else PYTHON=python; fi
 fi
 cpus=${CPUS_PER_TASK:-$(PYTHONPATH="$here/.." "$PYTHON" -W ignore -m brs_detr.engine.cpus "$config" "$@")}
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$cpus}" MKL_NUM_THREADS="${MKL_NUM_THREADS:-$cpus}"
@@ -28,8 +32,6 @@ export TORCH_CPP_LOG_LEVEL="${TORCH_CPP_LOG_LEVEL:-ERROR}"
 
 read -ra extra <<<"${SRUN_ARGS:-}"
 training=("$PYTHON" -u "$here/train.py" "$config" --launcher slurm "$@")
-export BRS_DETR_COMMAND
-BRS_DETR_COMMAND="env $variables $(printf '%q ' bash "$0" "$partition" "$job" "$config" "$@")"
 options=(
     -p "$partition"
     --job-name="$job"

@@ -1,10 +1,22 @@
 # torchrun PROCESSES SCRIPT [ARGUMENTS]: torch's launcher with the usual variables for several machines.
-# It is sourced by dist_train.sh and dist_test.sh. PYTHON is .venv's interpreter where there is one.
+# with_variables NAME... -- COMMAND...: the command as one types it, with those of the variables that are set.
+# Sourced by dist_train.sh, dist_test.sh and slurm_train.sh. PYTHON is .venv's interpreter where there is one.
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 if [ -z "${PYTHON:-}" ]; then
     if [ -x "$here/../.venv/bin/python" ]; then PYTHON="$here/../.venv/bin/python"; else PYTHON=python; fi
 fi
+
+with_variables() {
+    local settings=""
+    while [ "$1" != -- ]; do
+        [ -z "${!1:-}" ] || settings+="$(printf '%q ' "$1=${!1}")"
+        shift
+    done
+    shift
+    printf '%s' "${settings:+env $settings}"
+    printf '%q ' "$@"
+}
 
 free_port() {
     "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'

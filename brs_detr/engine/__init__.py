@@ -13,9 +13,17 @@ from brs_detr.engine.checkpoints import WholeCheckpointHook, write_whole_files
 from brs_detr.engine.config import BFloat16OptimWrapper
 from brs_detr.engine.console import ProgressHook
 from brs_detr.engine.curves import CurvesHook
+from brs_detr.engine.log_lines import TrainingLogProcessor
 from brs_detr.timing.loss_time import LossTimeHook
 
 write_whole_files()
 config_names.register()
 
-__all__ = ["BFloat16OptimWrapper", "CurvesHook", "LossTimeHook", "ProgressHook", "WholeCheckpointHook"]
+__all__ = [
+    "BFloat16OptimWrapper",
+    "CurvesHook",
+    "LossTimeHook",
+    "ProgressHook",
+    "TrainingLogProcessor",
+    "WholeCheckpointHook",
+]

@@ -3,11 +3,15 @@
 The results are the same; memory for activations shrinks to those of one block, for about a third more time.
 """
 
+import copy
 from typing import Any
 
 from mmdet.models.backbones.resnet import BasicBlock, Bottleneck
 from mmdet.models.backbones.swin import SwinBlock
 from mmdet.models.layers import DetrTransformerEncoderLayer
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
@@ -15,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from brs_detr.backbones import TimmBackbone
 from brs_detr.backbones.timm_models import recompute_activations
 from brs_detr.errors import InputError
+from brs_detr.weights import Skeleton
 
 BLOCKS = (BasicBlock, Bottleneck, SwinBlock, DetrTransformerEncoderLayer)
 
@@ -31,6 +36,16 @@ class Recomputed(nn.Module):
 def learns_statistics(block: nn.Module) -> bool:
     """Whether the forward pass changes the running statistics of a batch norm."""
     return any(isinstance(part, _BatchNorm) and part.training for part in block.modules())
+
+
+def check(config: Config) -> None:
+    """Look beforehand whether the model of a config has such a block.
+
+    Raises:
+        InputError: it has none.
+    """
+    with DefaultScope.overwrite_default_scope(config.get("default_scope", "mmdet")), Skeleton():
+        checkpoint_activations(MODELS.build(copy.deepcopy(config.model)))
 
 
 def checkpoint_activations(model: nn.Module) -> str:

@@ -11,6 +11,7 @@ from mmengine.config import DictAction
 from brs_detr.endings import REFUSED
 from brs_detr.engine.distributed import LAUNCHERS
 from brs_detr.engine.pipelines import FLIPS
+from brs_detr.engine.tuning import LOGGERS
 
 
 class Parser(argparse.ArgumentParser):
@@ -60,6 +61,15 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", type=float, metavar="SHARE", help="of --data's training images, to validate on")
     parser.add_argument("--image-size", metavar="N|WxH", help="images are resized to fit it, their shape kept")
     parser.add_argument("--flip", choices=FLIPS, help="of training images, instead of the config's")
+
+
+def add_tuning(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--freeze-backbone", action="store_true", help="leave its weights as they are loaded")
+    parser.add_argument("--ema", action="store_true", help="evaluate and save a moving average of the weights")
+    parser.add_argument(
+        "--early-stop", type=int, metavar="N", help="end after N evaluations without a better one, see save_best"
+    )
+    parser.add_argument("--logger", choices=LOGGERS, help="show the training there, too")
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:

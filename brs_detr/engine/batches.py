@@ -13,7 +13,7 @@ def set_batch(config: Config, batch: int, processes: int) -> str:
     """Let each step of the optimiser be taken for `batch` images, and say how they are divided.
 
     Each process takes as many images at a time as divide its share, but no more than the config's batch size. The
-    learning rate stays; a schedule that counts iterations is stretched, since one is now a part of a step.
+    learning rate stays; a schedule that counts iterations is stretched, since one is now another part of a step.
 
     Raises:
         InputError: the images cannot be divided among the processes, or the config does not say what they are.
@@ -22,11 +22,12 @@ def set_batch(config: Config, batch: int, processes: int) -> str:
     loader, share = config.train_dataloader, batch // processes
     images = max(n for n in range(1, loader.batch_size + 1) if share % n == 0)
     passes = share // images
+    before = config.optim_wrapper.get("accumulative_counts", 1)
     loader.batch_size = images
     config.optim_wrapper.accumulative_counts = passes
     for scheduler in config.get("param_scheduler") or []:
         if not scheduler.get("by_epoch", True) and not scheduler.get("convert_to_iter_based"):
-            scheduler.update({key: stretched(scheduler[key], passes) for key in PLACES if key in scheduler})
+            scheduler.update({key: stretched(scheduler[key], passes, before) for key in PLACES if key in scheduler})
     return (
         f"A step of the optimiser is taken for {batch} images: {counted(processes, 'process', 'es')} x "
         f"{counted(images, 'image')} x {counted(passes, 'forward pass', 'es')}. The learning rate is the config's."
@@ -48,8 +49,11 @@ def check(config: Config, batch: int, processes: int) -> None:
         raise InputError("--batch leaves the learning rate as it is: leave auto_scale_lr.enable=True out.")
 
 
-def stretched(place: int | list[int], times: int) -> int | list[int]:
-    return [step * times for step in place] if isinstance(place, list | tuple) else place * times
+def stretched(place: int | list[int], passes: int, before: int) -> int | list[int]:
+    """A place in a schedule for steps of this many passes, in iterations; it was for steps of as many as before."""
+    if isinstance(place, list | tuple):
+        return [math.ceil(step * passes / before) for step in place]
+    return math.ceil(place * passes / before)
 
 
 def counted(number: int, noun: str, ending: str = "s") -> str:

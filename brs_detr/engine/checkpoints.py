@@ -14,7 +14,7 @@ from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from brs_detr.engine import console, resuming, schedules, work_dir
+from brs_detr.engine import console, resuming, schedules, tuning, work_dir
 from brs_detr.engine.divergence import DivergenceHook, check_weights
 from brs_detr.engine.interim import InterimCheckpointHook, Saved, accumulates
 from brs_detr.engine.loops import continued_loop
@@ -22,7 +22,7 @@ from brs_detr.engine.preemption import protect_worker
 from brs_detr.engine.record import Record, RecordHook
 from brs_detr.engine.seeding import SeedingHook, seeded_loader
 from brs_detr.errors import InputError, printable
-from brs_detr.files import write_bytes, write_text
+from brs_detr.files import write_bytes
 from brs_detr.heads.together import rank_together
 from brs_detr.weights import load_content, read_checkpoint, skip_pretrained
 
@@ -72,8 +72,6 @@ class WholeCheckpointHook(CheckpointHook):
             backend_args=self.backend_args,
             **self.args,
         )
-        if is_main_process():
-            write_text(Path(runner.work_dir, "last_checkpoint"), self.last_ckpt)
         barrier()  # whichever process fails next, the checkpoint is written
         if self.max_keep_ckpts > 0:
             for outdated in kept[: -self.max_keep_ckpts]:
@@ -140,6 +138,8 @@ class Runner(MMEngineRunner):
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         rank_together(model)
+        if self.cfg.get("freeze_backbone"):  # before a wrapper asks which weights have gradients
+            tuning.freeze(model.get_submodule("backbone"))
         return super().wrap_model(model_wrapper_cfg, model)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
@@ -198,7 +198,7 @@ class Runner(MMEngineRunner):
     def _note_saved(self, path: Path, iteration: int) -> None:
         self.saved = Saved(path, iteration, self.record.evaluated)
         if is_main_process():
-            work_dir.remove_outdated_interim(self.work_dir, path)
+            work_dir.note(self.work_dir, path)
 
 
 class Evaluator(Runner):

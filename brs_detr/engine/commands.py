@@ -52,6 +52,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint-activations", action="store_true", help="less memory: compute them again for gradients"
     )
+    arguments.add_tuning(parser)
     arguments.add_launcher(parser)
 
 
@@ -80,6 +81,10 @@ def run_train(args: argparse.Namespace) -> None:
         checkpoint_minutes=args.checkpoint_minutes,
         batch=args.batch,
         checkpoint_activations=args.checkpoint_activations,
+        freeze_backbone=args.freeze_backbone,
+        average=args.ema,
+        patience=args.early_stop,
+        logger=args.logger,
         options=args.cfg_options,
         launcher=args.launcher,
     )
@@ -90,11 +95,14 @@ def add_test_options(parser: argparse.ArgumentParser) -> None:
     arguments.add_checkpoint(parser)
     parser.add_argument("--work-dir", help="folder of the log; default work_dirs/NAME_OF_CONFIG")
     parser.add_argument("--out", metavar="FILE", help="where to write the metrics; default beside the log")
+    parser.add_argument("--predictions", metavar="FILE", help="write all detections in the format of COCO's results")
+    parser.add_argument("--per-class", action="store_true", help="AP of each class, too")
+    parser.add_argument("--tta", action="store_true", help="test-time augmentation: several sizes, and reflections")
     arguments.add_launcher(parser)
 
 
 def run_test(args: argparse.Namespace) -> None:
-    """Evaluate a checkpoint with pycocotools.
+    """Evaluate a checkpoint as COCO does.
 
     python scripts/test.py configs/brs_detr/brs-detr_tiny_digits.py work_dirs/quickstart/epoch_8.pth
     python scripts/test.py WORK_DIR
@@ -105,6 +113,9 @@ def run_test(args: argparse.Namespace) -> None:
         checkpoint_of(args.config, args.checkpoint),
         folder=args.work_dir,
         out=args.out,
+        predictions=args.predictions,
+        per_class=args.per_class,
+        augment=args.tta,
         options=args.cfg_options,
         launcher=args.launcher,
     )
@@ -276,8 +287,8 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[a
 }
 
 
-def run(command: str, command_line: list[str] | None = None, program: str | None = None) -> None:
-    """Parse the arguments of a command, the process's own unless given, and run it."""
+def parsed(command: str, command_line: list[str] | None = None, program: str | None = None) -> argparse.Namespace:
+    """The arguments of a command, the process's own unless given."""
     add_options, action = COMMANDS[command]
     parser = arguments.Parser(
         prog=program,
@@ -287,6 +298,11 @@ def run(command: str, command_line: list[str] | None = None, program: str | None
     )
     add_options(parser)
     endings.add_debug(parser)
-    args = parser.parse_intermixed_args(command_line)  # CHECKPOINT may be left out
+    return parser.parse_intermixed_args(command_line)  # CHECKPOINT may be left out
+
+
+def run(command: str, command_line: list[str] | None = None, program: str | None = None) -> None:
+    """Parse the arguments of a command and run it."""
+    args = parsed(command, command_line, program)
     with peers.together(), config_errors.explained(config_errors.given(args)):
-        action(args)
+        COMMANDS[command][1](args)

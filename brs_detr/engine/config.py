@@ -17,6 +17,7 @@ from torch import nn
 
 from brs_detr.engine import config_errors, config_names, console, pipelines, spelling
 from brs_detr.errors import InputError
+from brs_detr.heads.ranking import RankingMixin
 from brs_detr.losses import RankingLoss
 
 
@@ -126,25 +127,29 @@ def rank_over_processes(config: Config) -> None:
     """Let every ranking loss of the model rank the samples of all processes together.
 
     Raises:
-        InputError: none ranks, or one of them by a method that cannot.
+        InputError: none ranks, or one of them cannot: by its method, or in a head of mmdet's own.
     """
-    losses = dict(_ranking_losses(config.model, "model"))
-    if not losses:
+    heads = dict(_ranking_heads(config.model, "model"))
+    if not heads:
         raise InputError(f"--sync-ranking: no loss of {config.filename} ranks.")
-    for name, loss in losses.items():
-        if loss.get("method") == "bucketed":
+    for name, head in heads.items():
+        if not issubclass(_class_of(head), RankingMixin):
             raise InputError(
-                f'--sync-ranking: {name} has method="bucketed", whose buckets are the means of one process\'s samples. '
-                'Give it method="exact".'
+                f"--sync-ranking: {name} is a head of mmdet's own ({head['type']}), which leaves out its loss where a "
+                "process has no objects, and the others would wait for it: take a ranking head."
             )
-        loss["sync"] = True
+        if head["loss_cls"].get("method") == "bucketed":
+            raise InputError(
+                f'--sync-ranking: {name}.loss_cls has method="bucketed", whose buckets are the means of one process\'s '
+                'samples: give it method="exact".'
+            )
+        head["loss_cls"]["sync"] = True
 
 
-def _ranking_losses(entry: Any, name: str) -> Iterator[tuple[str, dict]]:
-    """The configs of ranking losses in a model's, by where they are."""
+def _ranking_heads(entry: Any, name: str) -> Iterator[tuple[str, dict]]:
+    """The configs of heads with a ranking loss in a model's, by where they are."""
     if isinstance(entry, dict):
-        kind = MODELS.get(entry["type"]) if isinstance(entry.get("type"), str) else entry.get("type")
-        if isinstance(kind, type) and issubclass(kind, RankingLoss):
+        if isinstance(loss := entry.get("loss_cls"), dict) and issubclass(_class_of(loss), RankingLoss):
             yield name, entry
         entry = entry.items()
     elif isinstance(entry, (list, tuple)):
@@ -152,7 +157,13 @@ def _ranking_losses(entry: Any, name: str) -> Iterator[tuple[str, dict]]:
     else:
         return
     for key, value in entry:
-        yield from _ranking_losses(value, f"{name}.{key}")
+        yield from _ranking_heads(value, f"{name}.{key}")
+
+
+def _class_of(entry: dict) -> type:
+    """What a config builds; `object` where that is unknown."""
+    kind = MODELS.get(entry["type"]) if isinstance(entry.get("type"), str) else entry.get("type")
+    return kind if isinstance(kind, type) else object
 
 
 @OPTIM_WRAPPERS.register_module()

@@ -17,6 +17,8 @@ from mmengine.runner import Runner
 from pycocotools import coco, cocoeval
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from brs_detr.engine.log_lines import ShortLines, losses_text
+
 # Beginnings of mmengine's messages that fill screens or speak of its own code.
 HOUSEKEEPING = (
     "Config:\n",
@@ -33,7 +35,12 @@ HOUSEKEEPING = (
     "`resume_param_scheduler` is True but",
     "Resumed iteration number is not divisible",  # no accumulated gradient is lost: loops.py, interim.py
     "Advance dataloader",  # it begins there: loops.py
+    "Please make sure that the mlflow server",  # there may be none
+    "the monitored metric did not improve",  # said in tuning.py
 )
+FROZEN = "is skipped since its requires_grad=False"  # the end of a line for each weight that is frozen
+
+WIDE = 110  # columns of a terminal: bar, time left and parts of the loss stand on one line
 
 
 def silence_third_parties() -> None:
@@ -48,7 +55,7 @@ def silence_third_parties() -> None:
     # mmdet's own anchor heads read a name that mmdet renamed.
     warnings.filterwarnings("ignore", message=".*`num_anchors` is deprecated", category=UserWarning)
     # mmengine steps its schedulers after its own optimiser wrapper, which torch does not recognise.
-    warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step", category=UserWarning)
+    warnings.filterwarnings("ignore", message="Detected call of `(lr_)?scheduler.step", category=UserWarning)
 
 
 def silence_prints(module: ModuleType) -> None:
@@ -58,7 +65,8 @@ def silence_prints(module: ModuleType) -> None:
 
 class _Housekeeping(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        return not record.getMessage().startswith(HOUSEKEEPING)
+        message = record.getMessage()
+        return not (message.startswith(HOUSEKEEPING) or message.endswith(FROZEN))
 
 
 def console_handlers(logger: logging.Logger) -> list[logging.Handler]:
@@ -67,9 +75,10 @@ def console_handlers(logger: logging.Logger) -> list[logging.Handler]:
 
 
 def quieten(logger: logging.Logger) -> None:
-    """Keep mmengine's housekeeping off the console, and let a log that cannot be written end the run."""
+    """Keep mmengine's housekeeping and long lines off the console, and let a log that cannot be written end the run."""
     for handler in console_handlers(logger):
         handler.addFilter(_Housekeeping())
+        handler.setFormatter(ShortLines(handler.formatter))
     for handler in logger.handlers:
         handler.handleError = partial(_raise, handler)  # type: ignore[method-assign]
 
@@ -131,13 +140,19 @@ class ProgressHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
         if self.bars and self.training is not None:
-            loss = runner.message_hub.get_scalar("train/loss").current()  # on the host already, for the log
             self.bars.update(
                 self.training,
                 completed=runner.iter + 1,
                 description=f"epoch {runner.epoch + 1}/{runner.max_epochs}",
-                status=f"loss {loss:.3f}",
+                status=self._losses(runner),
             )
+
+    def _losses(self, runner: Runner) -> str:
+        """The total and, on a terminal with room for it, the parts of the loss."""
+        logged = runner.message_hub.log_scalars.items()  # on the host already, for the log
+        values = {key.removeprefix("train/"): each.current() for key, each in logged if key.startswith("train/")}
+        wide = self.bars is not None and self.bars.console.width >= WIDE
+        return losses_text(values if wide else {"loss": values["loss"]})
 
     def _before_evaluation(self, length: int) -> None:
         if self.bars:

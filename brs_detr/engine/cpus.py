@@ -3,12 +3,10 @@
 python -m brs_detr.engine.cpus CONFIG [train.py's options]
 """
 
-import argparse
-
 from mmengine.config import Config
 
 from brs_detr.endings import ends_with_a_sentence
-from brs_detr.engine.commands import add_train_options
+from brs_detr.engine import commands
 from brs_detr.engine.config import load_config
 
 
@@ -20,9 +18,7 @@ def cpus_of(config: Config) -> int:
 
 @ends_with_a_sentence()
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    add_train_options(parser)
-    args = parser.parse_args()
+    args = commands.parsed("train")
     print(cpus_of(load_config(args.config, args.cfg_options, args.work_dir)))
 
 

@@ -1,27 +1,29 @@
-"""curves.png: the losses and AP of a training, from the scalars that mmengine writes."""
+"""curves.png: the losses, AP and learning rate of a training, from the scalars that mmengine writes."""
 
 import io
 import json
-import re
+import math
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from mmdet.registry import HOOKS
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from brs_detr.engine.loss_parts import loss_parts
 from brs_detr.engine.metrics import ap_labels
 from brs_detr.files import write_bytes
-from brs_detr.timing.loss_time import LOSS_TIME
 
 Rows = dict[int, dict[str, Any]]
-MOST_LOSSES = 8
-NO_PARTS = ("loss", LOSS_TIME)  # named like losses: the total, and seconds
-INTERMEDIATE = re.compile(r"\bd\d+\.")  # losses of all decoder layers but the last
+LEGEND: dict[str, Any] = dict(
+    loc="upper left", bbox_to_anchor=(1.0, 1.0), borderaxespad=0, frameon=False, fontsize="small"
+)
+MARKED = 50  # curves of fewer points have markers
+HEADROOM = 1.15  # of the AP axis above the best AP
 
 
 def read_scalars(work_dir: str | Path) -> tuple[Rows, Rows]:
@@ -39,38 +41,44 @@ def read_scalars(work_dir: str | Path) -> tuple[Rows, Rows]:
 
 
 def plot(axes: Axes, rows: Rows, key: str, label: str, **style: Any) -> None:
-    steps = [step for step in sorted(rows) if key in rows[step]]
-    axes.plot(steps, [rows[step][key] for step in steps], label=label, **style)
-
-
-def telling_losses(row: dict[str, Any]) -> list[str]:
-    """The parts of the loss to draw, those of the main head first.
-
-    A self-balanced box loss always equals the ranking loss; its value before balancing takes its place.
-    """
-    losses = [key for key in row if "loss" in key and key not in NO_PARTS and not INTERMEDIATE.search(key)]
-    unscaled = {key: key.replace("loss_", "") + "_unscaled" for key in losses}
-    parts = [unscaled[key] if unscaled[key] in row else key for key in losses]
-    return sorted(parts, key=lambda key: ("." in key, -row[key]))[:MOST_LOSSES]
+    """A curve with a gap where the value is missing or not finite, and dots where a line would not show."""
+    steps = sorted(rows)
+    values = [rows[step].get(key, math.nan) for step in steps]
+    finite = [value if math.isfinite(value) else math.nan for value in values]
+    if len(steps) < MARKED or any(map(math.isnan, finite)):
+        style |= {"marker": "o", "markersize": 3}
+    axes.plot(steps, finite, label=label, **style)
 
 
 def draw_losses(axes: Axes, rows: Rows) -> None:
-    """The total and its parts."""
-    plot(axes, rows, "loss", "total", color="black", linewidth=2)
-    for key in telling_losses(rows[max(rows)]):
-        plot(axes, rows, key, key, linewidth=1)
-    if all(row["loss"] > 0 for row in rows.values()):
-        axes.set_yscale("log")
+    """The total and its parts, boxes and masks as they were before balancing."""
+    parts: Rows = {step: {"total": row["loss"], **loss_parts(row)} for step, row in rows.items()}
+    plot(axes, parts, "total", "total", color="black", linewidth=2)
+    for name in dict.fromkeys(name for row in parts.values() for name in row if name != "total"):
+        plot(axes, parts, name, name, linewidth=1.2)
+    if any(row["loss"] > 0 for row in rows.values()):
+        axes.set_yscale("log", nonpositive="mask")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
     axes.set(title="losses", xlabel="iteration")
-    axes.legend(fontsize="x-small")
+    axes.legend(**LEGEND)
 
 
 def draw_metrics(axes: Axes, rows: Rows) -> None:
     keys = dict.fromkeys(key for step in sorted(rows) for key in rows[step])
     for key, label in ap_labels(keys).items():
-        plot(axes, rows, key, label, marker="o", markersize=3)
-    axes.set(title="evaluation", xlabel="epoch", ylim=(0, 1))
-    axes.legend()
+        plot(axes, rows, key, label, clip_on=False)
+    top = HEADROOM * axes.dataLim.ymax
+    axes.set(title="evaluation", xlabel="epoch", ylim=(0, min(1, top) if top > 0 else 1))
+    axes.legend(**LEGEND)
+
+
+def draw_rate(axes: Axes, rows: Rows) -> None:
+    plot(axes, rows, "lr", "learning rate", color="black")
+    axes.set(title="learning rate", xlabel="iteration")
+    axes.set_ylim(bottom=0)
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
 
 
 def draw_curves(work_dir: str | Path) -> bool:
@@ -82,14 +90,14 @@ def draw_curves(work_dir: str | Path) -> bool:
     training, evaluation = read_scalars(work_dir)
     if not training:
         return False
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    draw_losses(left, training)
-    if evaluation:
-        draw_metrics(right, evaluation)
-    for axes in (left, right):
+    rates = {step: row for step, row in training.items() if "lr" in row}
+    wanted = ((draw_losses, training), (draw_metrics, evaluation), (draw_rate, rates))
+    drawn = [(draw, rows) for draw, rows in wanted if rows]
+    figure = Figure(figsize=(5.5 * len(drawn), 4.2), layout="constrained")
+    for axes, (draw, rows) in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
+        draw(axes, rows)
         axes.grid(alpha=0.3)
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.03 * max(1, *rows))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     image = io.BytesIO()
     figure.savefig(image, dpi=120, format="png")

@@ -81,8 +81,11 @@ class InterimCheckpointHook(Hook):
             raise Preempted(signum, reached(runner))
 
     def before_val(self, runner: Runner) -> None:
-        """An evaluation may take long: all is saved before, and a signal then need not wait for its end."""
-        if self.started is not None:
+        """An evaluation may take long: all is saved before, and a signal then need not wait for its end.
+
+        Unless it comes amid a step: nothing is saved then, and a signal waits for the step's end.
+        """
+        if self.started is not None and not accumulates(runner):
             self.ensure_saved(runner, runner.iter)
             SIGNALS.safe = reached(runner)
             if signum := largest(SIGNALS.received)[0]:  # while an epoch's checkpoint was written
@@ -96,7 +99,7 @@ class InterimCheckpointHook(Hook):
 
     def after_val(self, runner: Runner) -> None:
         """The checkpoint learns of the evaluation, so that it is not made up."""
-        if self.started is None:
+        if self.started is None or accumulates(runner):
             return
         if runner.saved.evaluated != runner.record.evaluated:
             save(runner, runner.saved.path, runner.iter)

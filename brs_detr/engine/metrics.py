@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+BY_CLASS = "per_class"  # in metrics.json
 LABELS = {
     "bbox_mAP": "AP",
     "bbox_AP": "AP",
@@ -42,7 +43,15 @@ def may_be_replaced(path: Path) -> bool:
         content = json.loads(path.read_text())
     except (ValueError, RecursionError):
         return False
-    return isinstance(content, dict) and all(isinstance(value, float | int | None) for value in content.values())
+    return _are_metrics(content)
+
+
+def _are_metrics(content: object) -> bool:
+    """Whether a JSON object holds numbers alone, those of each class among them."""
+    return isinstance(content, dict) and all(
+        isinstance(value, float | int | None) or (name == BY_CLASS and all(map(_are_metrics, value.values())))
+        for name, value in content.items()
+    )
 
 
 def _split(key: str) -> tuple[str, str]:

@@ -134,7 +134,10 @@ class GroundTruth:
         return [name for name in names if path.parts[-len(Path(name).parts) :] == Path(name).parts]
 
     def of(self, path: Path, with_masks: bool = False) -> InstanceData | None:
-        """The boxes (x1 y1 x2 y2), labels and, if all have them, masks of an image; None where it is not annotated."""
+        """The boxes (x1 y1 x2 y2), labels, what is a crowd and, if all have them, masks of an image.
+
+        None where it is not annotated.
+        """
         names = self.names(path)
         if not names:
             return None
@@ -142,7 +145,11 @@ class GroundTruth:
         objects = self.objects[image["id"]]
         boxes = torch.tensor([annotation["bbox"] for annotation in objects], dtype=torch.float32).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
-        found = InstanceData(bboxes=boxes, labels=torch.tensor([self.labels[a["category_id"]] for a in objects]).long())
+        found = InstanceData(
+            bboxes=boxes,
+            labels=torch.tensor([self.labels[a["category_id"]] for a in objects]).long(),
+            crowd=torch.tensor([bool(a.get("iscrowd")) for a in objects]).bool(),
+        )
         if with_masks and objects and all(annotation.get("segmentation") for annotation in objects):
             size = image["height"], image["width"]
             silhouettes = [masks.decode(annotation["segmentation"], *size) for annotation in objects]

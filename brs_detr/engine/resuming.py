@@ -1,7 +1,11 @@
 """From a checkpoint back to a training: which one, with which seed, and at which learning rate."""
 
+import math
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
@@ -29,7 +33,7 @@ def find_checkpoint(folder: str | Path, resume: str) -> tuple[Path | None, list[
         read_checkpoint(resume)
         return Path(resume), []
     remarks: list[str] = []
-    for path in work_dir.checkpoints(folder):
+    for path in newest_first(folder):
         try:
             read_checkpoint(path)
             return path, remarks
@@ -41,6 +45,29 @@ def find_checkpoint(folder: str | Path, resume: str) -> tuple[Path | None, list[
             "with --resume CHECKPOINT."
         )
     return None, [f"No checkpoint in {folder} yet: training starts from the beginning."]
+
+
+def newest_first(folder: str | Path) -> list[Path]:
+    """The checkpoints of a training: those written after the noted one, that one, and the others.
+
+    The note is written after its checkpoint, and a kill may come between. A copy of the folder may have other times, so
+    that a later one must be further, too.
+    """
+    found, noted = work_dir.checkpoints(folder), work_dir.noted(folder)
+    if noted is None:
+        return found
+    later = [path for path in found[: found.index(noted)] if reached(path) > reached(noted)]
+    return [*later, noted, *(path for path in found if path not in (*later, noted))]
+
+
+def reached(path: Path) -> float:
+    """The iteration of a checkpoint, infinite for one that cannot be read."""
+    try:
+        meta = read_checkpoint(path).get("meta")
+    except CheckpointError:
+        return math.inf
+    iteration = meta.get("iter") if isinstance(meta, Mapping) else None
+    return iteration if isinstance(iteration, int) else -1
 
 
 def check_options(resume: str | None, load_from: str | None, minutes: float | None) -> None:
@@ -56,10 +83,28 @@ def check_options(resume: str | None, load_from: str | None, minutes: float | No
         raise InputError("--checkpoint-minutes needs a number of minutes, 0 for a checkpoint after every iteration.")
 
 
-def continue_from(config: Config, checkpoint: Path | None) -> None:
-    """Point a config to the checkpoint to continue from."""
+def after_restart(resume: str | None, overwrite: bool) -> tuple[str | None, bool]:
+    """What --resume and --overwrite say now: where torchrun starts processes again, they continue their training."""
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) and resume is None:
+        return AUTO, False
+    return resume, overwrite
+
+
+def forget_continued(config: Config, options: Mapping[str, Any]) -> list[str]:
+    """Let a config no longer name a checkpoint to continue from, as earlier versions left them, and say so.
+
+    options: of the command line, which count.
+    """
+    if not config.get("resume") or "resume" in options:
+        return []
+    named, config.resume, config.load_from = config.get("load_from"), False, options.get("load_from")
+    return [f"The config asks to resume {named or 'a training'}, which is left aside: --resume CHECKPOINT does that."]
+
+
+def continue_from(runner: Runner, checkpoint: Path | None) -> None:
+    """Let a runner continue from a checkpoint. Its config, which is written already, does not name it."""
     if checkpoint is not None:
-        config.load_from, config.resume = str(checkpoint), True
+        runner._load_from, runner._resume = str(checkpoint), True
 
 
 def sweep(folder: str | Path) -> None:

@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 
 # Entries that mmengine's runner takes from the config itself, those of our training, and those of mmdet's tools.
 FROM_CONFIG = {"activation_checkpointing", "compile", "custom_imports", "find_unused_parameters", "model_wrapper_cfg"}
-OF_TRAIN = {"checkpoint_minutes"}
+OF_TRAIN = {"checkpoint_minutes", "freeze_backbone"}
 OF_TOOLS = {"efficient_conv_bn_eval", "sync_bn", "tta_cfg", "tta_model", "tta_pipeline"}
 MEANT = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | FROM_CONFIG | OF_TRAIN
 READ = MEANT | OF_TOOLS

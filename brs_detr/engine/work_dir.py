@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from brs_detr.errors import InputError
-from brs_detr.files import check_destination
+from brs_detr.files import check_destination, write_text
 
+LAST = "last_checkpoint"  # mmengine's note: names the checkpoint that was written before it
 INTERIM = "interim.pth"  # stands until a later checkpoint is written
 WRITTEN_BY_TRAINING = re.compile(
     r"last_checkpoint|interim\.pth|(epoch|iter|best)_.*\.pth|curves\.png|training\.json|metrics\.json|\d{8}_\d{6}"
@@ -45,7 +46,7 @@ def claim(folder: str | Path, *, resume: bool, overwrite: bool, needed: Iterable
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"The work directory {folder} is a file: choose another --work-dir.")
-    check_destination(folder / "last_checkpoint")
+    check_destination(folder / LAST)
     if resume or not folder.exists() or all(entry.name == CONVERTED for entry in folder.iterdir()):
         return
     if not overwrite:
@@ -60,16 +61,32 @@ def claim(folder: str | Path, *, resume: bool, overwrite: bool, needed: Iterable
 
 
 def checkpoints(folder: str | Path) -> list[Path]:
-    """Checkpoints of a training that may be continued, the newest first.
+    """Checkpoints of a training that may be continued, by the times of their files, the newest first.
 
-    mmengine's note ``last_checkpoint`` is written after the checkpoint, and a kill may come between.
+    Those of a config that names them in its own way, or puts them elsewhere, are found by the note alone.
     """
     saved = [path for pattern in (INTERIM, "epoch_*.pth", "iter_*.pth") for path in Path(folder).glob(pattern)]
+    saved += [path for path in [noted(folder)] if path and path not in saved]
     return sorted(saved, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
+def noted(folder: str | Path) -> Path | None:
+    """The checkpoint that ``last_checkpoint`` names, in this folder if it was moved or copied; None if it is gone."""
+    if not Path(folder, LAST).is_file():
+        return None
+    written = Path(folder, LAST).read_text(errors="replace").strip()
+    places = Path(folder, os.path.basename(written)), Path(written)
+    return next((place for place in places if os.path.isfile(place)), None)
+
+
+def note(folder: str | Path, path: Path) -> None:
+    """Note the checkpoint that was written last; it takes the place of the interim one if that was written before."""
+    write_text(Path(folder, LAST), str(path))
+    remove_outdated_interim(folder, path)
+
+
 def remove_outdated_interim(folder: str | Path, later: Path) -> None:
-    """Remove the interim checkpoint if it was written before another one, which takes its place."""
+    """Remove the interim checkpoint if it was written before another one."""
     interim = Path(folder, INTERIM)
     if not (interim.is_file() and later.is_file()) or interim.samefile(later):
         return

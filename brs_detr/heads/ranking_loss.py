@@ -64,12 +64,15 @@ class RankingClassLoss(nn.Module):
             avg_factor: not used: a ranking loss is a mean over its own positives already.
 
         Raises:
-            TypeError: the head passes no IoUs, or wants a loss for each sample.
+            TypeError: the head passes no IoUs, or wants a loss for each sample; or `sync` is on: it may leave out its
+                loss where a process has no objects, and the others would wait.
         """
         if avg_factor is None and not isinstance(targets, tuple):
             return super().forward(logits, targets, **own)
         if self.needs_localisation:
             raise TypeError(f"{type(self).__name__} needs box errors, which this head has not: use a ranking head")
+        if self.group is not None:
+            raise TypeError(f"{type(self).__name__} ranks over processes (sync=True) in ranking heads only")
         if reduction_override not in (None, "mean"):
             raise TypeError(f"{type(self).__name__} has no loss for each sample, as this head asks: use another head")
         if self.activated:

@@ -12,7 +12,6 @@ from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.registry import MODELS
 from mmdet.utils import ConfigType, InstanceList
 from torch import Tensor
-from torch.distributed import ProcessGroup
 
 from .ranking import RankingMixin, Samples, balanced, positive_indices
 from .together import Later, means, when_known
@@ -134,10 +133,11 @@ class RankingRoIHead(StandardRoIHead):
             MaskSamples(s.pos_priors, s.pos_assigned_gt_inds, s.pos_gt_labels, score[: len(s.pos_priors)])
             for s, score in zip(sampling_results, scores, strict=True)  # positives come before negatives
         ]
-        if isinstance(self.bbox_head, RankingMixin):
-            self.mask_head.group = self.bbox_head.loss_cls.group
         results = super().mask_loss(x, choose(samples, self.max_masks), bbox_feats, batch_gt_instances)
         loss = results["loss_mask"]["loss_mask"]
+        if isinstance(self.mask_head, RankingFCNMaskHead):
+            ranks = isinstance(self.bbox_head, RankingMixin)
+            (loss,) = means([loss], self.bbox_head.loss_cls.group if ranks else None)
         results["loss_mask"] = {
             "loss_mask": when_known(balanced, loss, self._balance),
             "mask_unscaled": when_known(Tensor.detach, loss),
@@ -147,14 +147,11 @@ class RankingRoIHead(StandardRoIHead):
 
 @MODELS.register_module()
 class RankingFCNMaskHead(FCNMaskHead):
-    """`FCNMaskHead` for `RankingRoIHead`, which chooses the objects, gives their scores and balances the loss.
+    """`FCNMaskHead` for `RankingRoIHead`, which chooses the objects, weighs their losses by score and balances them.
 
-    group: of processes whose masks are weighed together.
     `loss_mask` is a loss of one mask against one target such as mmdet's `DiceLoss`; with `eps=5e-6` that is
     1 - 2 sum(x t) / (sum(x^2) + sum(t^2) + 1e-5) of Rank & Sort Loss.
     """
-
-    group: ProcessGroup | None = None
 
     def loss_and_target(
         self,
@@ -163,12 +160,11 @@ class RankingFCNMaskHead(FCNMaskHead):
         batch_gt_instances: InstanceList,
         rcnn_train_cfg: ConfigType,
     ) -> dict:
-        """Score-weighted mean loss of the masks of the labelled class. mask_preds: (P, classes, H, W) logits."""
+        """Losses (P,) of the masks of the labelled class, and their scores. mask_preds: (P, classes, H, W) logits."""
         targets = self.get_targets(sampling_results, batch_gt_instances, rcnn_train_cfg)
         labels = torch.cat([samples.pos_gt_labels for samples in sampling_results])
         scores = torch.cat([samples.scores for samples in sampling_results])
         channel = torch.zeros_like(labels) if self.class_agnostic else labels
         masks = mask_preds[torch.arange(len(labels), device=labels.device), channel].float()
         losses = self.loss_mask(masks, targets, reduction_override="none")
-        (mean,) = means([(losses, scores)], self.group)
-        return dict(loss_mask=dict(loss_mask=mean), mask_targets=targets)
+        return dict(loss_mask=dict(loss_mask=(losses, scores)), mask_targets=targets)

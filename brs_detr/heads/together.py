@@ -66,6 +66,8 @@ class Together(nn.Module):
         self._ranked: list[tuple[RankingLoss, Call]] = []
         self._pairs: list[tuple[Tensor, Tensor]] = []
         self._group: ProcessGroup | None = None
+        self._results: list[Any] = []
+        self._means: list[Tensor] = []
 
     def begin(self, detector: nn.Module, args: Any) -> None:
         """Before a detector's forward: heads leave here what they rank."""

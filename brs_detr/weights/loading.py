@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper, update_init_info
+from mmengine.model import BaseTTAModel, is_model_wrapper, update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ def load_content(
     model: nn.Module, content: Mapping[str, Any], path: str | Path, *, strict: bool = True, whole: bool = False
 ) -> LoadReport:
     """Like :func:`load_checkpoint` for what :func:`read_checkpoint` read from `path`."""
-    if is_model_wrapper(model):
+    if is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         return load_content(model.get_submodule("module"), content, path, strict=strict, whole=whole)
     mapped, report = map_state_dict(weights_of(content, path), model)
     reason = _reason_to_refuse(report, strict=strict, whole=whole)

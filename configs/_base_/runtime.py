@@ -16,3 +16,5 @@ default_hooks = dict(
     curves=dict(type="CurvesHook"),
     loss_time=dict(type="LossTimeHook"),
 )
+
+log_processor = dict(type="TrainingLogProcessor", mean_pattern=r".*(loss|time|grad_norm|unscaled).*")

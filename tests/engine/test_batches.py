@@ -47,6 +47,17 @@ def test_the_batch_is_divided(batch: int, processes: int, images: int, passes: i
     assert steps == config().param_scheduler[1]
 
 
+def test_a_schedule_is_stretched_by_what_is_new() -> None:
+    """A config that accumulates, such as one that a training has left, counts its own passes already."""
+    changed = config()
+    changed.merge_from_dict({"param_scheduler.1": dict(by_epoch=False, milestones=[6, 9])})
+    for batch, passes in ((16, 4), (16, 4), (8, 2), (4, 1)):
+        set_batch(changed, batch, 1)
+        assert changed.optim_wrapper.accumulative_counts == passes
+        assert changed.param_scheduler[0].end == 500 * passes
+        assert changed.param_scheduler[1].milestones == [6 * passes, 9 * passes]
+
+
 @pytest.mark.parametrize(
     ("batch", "processes", "options", "sentence"),
     [

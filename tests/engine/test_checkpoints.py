@@ -8,7 +8,7 @@ import torch
 from mmengine.fileio import get_file_backend
 from mmengine.logging import MessageHub
 
-from brs_detr.engine import WholeCheckpointHook
+from brs_detr.engine import WholeCheckpointHook, work_dir
 from brs_detr.engine.checkpoints import WholeFileBackend
 from brs_detr.engine.resuming import LAST, find_checkpoint
 from brs_detr.weights import read_checkpoint
@@ -17,10 +17,10 @@ from brs_detr.weights import read_checkpoint
 class FakeRunner(SimpleNamespace):
     """Saves a small file, after noting what there was to fall back on; starts from what was saved last."""
 
-    def __init__(self, work_dir: Path) -> None:
-        hub = MessageHub(f"{work_dir}")
-        super().__init__(work_dir=str(work_dir), message_hub=hub, epoch=0, iter=0, fallback=[], killed=False)
-        if last := find_checkpoint(work_dir, LAST)[0]:
+    def __init__(self, folder: Path) -> None:
+        hub = MessageHub(f"{folder}")
+        super().__init__(work_dir=str(folder), message_hub=hub, epoch=0, iter=0, fallback=[], killed=False)
+        if last := find_checkpoint(folder, LAST)[0]:
             content = read_checkpoint(str(last))
             self.epoch = content["epoch"]
             hub.runtime_info.update(content["hub"])
@@ -33,6 +33,7 @@ class FakeRunner(SimpleNamespace):
             raise KeyboardInterrupt
         content = {"epoch": kwargs["meta"]["epoch"], "hub": dict(self.message_hub.runtime_info)}
         torch.save(content, Path(out_dir, filename))
+        work_dir.note(out_dir, Path(out_dir, filename))
 
 
 def train(runner: FakeRunner, hook: WholeCheckpointHook, scores: list[float]) -> None:

@@ -9,7 +9,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import OPTIM_WRAPPERS, DefaultScope
 from torch import Tensor, nn
 
-from brs_detr.engine.config import load_config, set_epochs, use_mixed_precision
+from brs_detr.engine.config import load_config, rank_over_processes, set_epochs, use_mixed_precision
 from brs_detr.errors import InputError
 
 
@@ -113,3 +113,27 @@ def test_a_detector_needs_queries(tmp_path: Path) -> None:
     (tmp_path / "config.py").write_text("model = dict(type='DINO', num_queries=20)")
     with pytest.raises(InputError, match="num_queries is 0"):
         load_config(str(tmp_path / "config.py"), {"model.num_queries": 0}, None)
+
+
+@pytest.mark.parametrize(
+    ("head", "sentence"),
+    [
+        (dict(type="RankingATSSHead", loss_cls=dict(type="RankSortLoss", method="bucketed")), 'method="exact"'),
+        (
+            dict(type="VFNetHead", loss_cls=dict(type="RankSortLoss")),
+            r"a head of mmdet's own \(VFNetHead\)",
+        ),
+        (dict(type="RankingATSSHead", loss_cls=dict(type="FocalLoss")), "no loss of None ranks"),
+    ],
+)
+def test_what_cannot_rank_over_processes(head: dict, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        rank_over_processes(Config(dict(model=dict(bbox_head=head))))
+
+
+def test_every_head_ranks_over_processes() -> None:
+    heads = [dict(type="RankingBBoxHead", loss_cls=dict(type="RankSortLoss")) for _ in range(2)]
+    rpn = dict(type="RankingRPNHead", loss_cls=dict(type="APLoss"))
+    config = Config(dict(model=dict(rpn_head=rpn, roi_head=dict(bbox_head=heads))))
+    rank_over_processes(config)
+    assert [head.loss_cls.sync for head in (config.model.rpn_head, *config.model.roi_head.bbox_head)] == [True] * 3

@@ -55,7 +55,7 @@ def test_an_entry_that_cannot_be_used(
     program: Program, tmp_path: Path, digits: Path, change: str, sentence: str
 ) -> None:
     write_config(tmp_path, digits)
-    config = tmp_path / "changed.py"  # mmengine keeps what a name of this second has stood for
+    config = tmp_path / "changed.py"  # of another name than those above: mmengine names runs by file and second
     config.write_text(f"_base_ = 'tiny.py'\n{change}\n")
     status, _, errors = program("train", config, "--work-dir", tmp_path / "work", "--epochs", 1)
     assert status == 2

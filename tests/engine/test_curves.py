@@ -1,15 +1,19 @@
 """curves.png from the scalars of one or several runs."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from brs_detr.engine import curves
-from brs_detr.engine.curves import Rows, draw_curves, read_scalars, telling_losses
+from brs_detr.engine.curves import Rows, draw_curves, read_scalars
+from brs_detr.engine.loss_parts import loss_parts
 
 
 def write_run(work_dir: Path, name: str, rows: list[dict]) -> None:
@@ -60,11 +64,30 @@ def test_nothing_to_draw(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_balanced_loss_is_drawn_as_it_was_before() -> None:
-    row = {"loss": 9.0, "roi.loss_rank": 5.0, "loss_rank": 1.0, "loss_bbox": 1.0, "bbox_unscaled": 0.2}
-    row |= {"d0.loss_rank": 1.0, "d0.loss_bbox": 1.0, "d0.bbox_unscaled": 0.3, "lr": 0.1}
-    assert telling_losses(row) == ["loss_rank", "bbox_unscaled", "roi.loss_rank"]
+def test_parts_are_sums_over_heads_and_layers() -> None:
+    """Boxes before balancing, where there is that; neither the total nor seconds."""
+    row = {"loss": 9.0, "roi.loss_rank": 5.0, "loss_rank": 1.0, "loss_bbox": 1.0, "bbox_unscaled": 0.25, "loss_time": 7}
+    row |= {"d0.loss_rank": 1.0, "d0.loss_bbox": 1.0, "d0.bbox_unscaled": 0.5, "lr": 0.1, "loss_rpn_sort": 0.125}
+    assert loss_parts(row) == {"ranking": 7.0, "sorting": 0.125, "boxes": 0.75}
+    row = {"loss": 4.0, "dn_loss_cls": 1.0, "loss_cls": 2.0, "loss_iou": 0.5, "loss_mask": 0.25, "loss_centerness": 0.1}
+    assert loss_parts(row) == {"classification": 3.0, "boxes": 0.5, "masks": 0.25, "other": 0.1}
 
 
-def test_seconds_are_no_loss() -> None:
-    assert telling_losses({"loss": 9.0, "loss_rank": 1.0, "loss_time": 7.0}) == ["loss_rank"]
+def test_gaps_one_epoch_and_no_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Legends stand beside the axes, and the axis of AP ends above the best."""
+    figures: list[Figure] = []
+    monkeypatch.setattr(curves, "Figure", lambda **style: figures.append(Figure(**style)) or figures[-1])
+    rows = [{"loss": math.nan if step == 2 else 3.0, "loss_rank": 1.0, "lr": 0.1, "step": step} for step in (1, 2, 3)]
+    write_run(tmp_path, "a", rows)
+    assert draw_curves(tmp_path)
+    write_run(tmp_path, "b", [{"coco/bbox_mAP": 0.2, "coco/bbox_mAP_50": math.nan, "step": 1}])
+    assert draw_curves(tmp_path)
+    without, whole = figures
+    assert [axes.get_title() for axes in without.axes] == ["losses", "learning rate"]
+    assert [axes.get_title() for axes in whole.axes] == ["losses", "evaluation", "learning rate"]
+    losses, evaluation, _ = whole.axes
+    np.testing.assert_array_equal(losses.lines[0].get_ydata(), [3.0, math.nan, 3.0])
+    assert losses.lines[0].get_marker() == "o"  # a line would not show a point alone
+    assert 0.2 < evaluation.get_ylim()[1] < 0.3
+    for axes in (losses, evaluation):
+        assert axes.get_legend().get_window_extent().x0 >= axes.get_window_extent().x1

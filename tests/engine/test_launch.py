@@ -1,13 +1,32 @@
 """What the command line changes in a config, and what it leaves."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from mmengine.config import Config
 
 from brs_detr.engine import launch
 from brs_detr.engine.checkpoints import Runner
+from brs_detr.errors import InputError
+from tests.data import own
 from tests.scripts.processes import write_config
+
+
+@pytest.fixture
+def configs(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
+    """The configs of the trainings that a test launches; their runners are not made."""
+    found: list[Config] = []
+
+    def note(config: Config) -> SimpleNamespace:
+        found.append(config)
+        return SimpleNamespace()
+
+    monkeypatch.setattr(Runner, "from_cfg", note)
+    monkeypatch.setattr(launch, "run_training", lambda runner, remarks: None)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -19,14 +38,67 @@ from tests.scripts.processes import write_config
     ],
 )
 def test_a_seed_leaves_the_other_settings_of_randomness(
-    tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch, stated: dict[str, Any], expected: set[str]
+    tmp_path: Path, digits: Path, configs: list[Config], stated: dict[str, Any], expected: set[str]
 ) -> None:
-    configs = []
-    monkeypatch.setattr(Runner, "from_cfg", configs.append)
-    monkeypatch.setattr(launch, "run_training", lambda runner, remarks: None)
     config = write_config(tmp_path, digits)
     launch.train(str(config), folder=str(tmp_path / "work"), seed=7, options=stated)
     assert configs[0].randomness == {"seed": 7} | dict.fromkeys(expected, True)
+
+
+def test_own_data_then_options_then_arguments(tmp_path: Path, digits: Path, configs: list[Config]) -> None:
+    """The later has the last word."""
+    own.roboflow(digits, tmp_path / "data")
+    warm_up = dict(type="LinearLR", by_epoch=False, begin=0, end=10)
+    launch.train(
+        str(write_config(tmp_path, digits)),
+        folder=str(tmp_path / "work"),
+        data=tmp_path / "data",
+        epochs=3,
+        batch=16,
+        options={
+            "train_dataloader.batch_size": 6,
+            "train_cfg.max_epochs": 6,
+            "param_scheduler": [warm_up],
+            "val_evaluator.metric": "proposal",
+            "work_dir": "elsewhere",
+        },
+    )
+    (config,) = configs
+    assert (config.train_dataloader.batch_size, config.optim_wrapper.accumulative_counts) == (4, 4)
+    assert (config.train_cfg.max_epochs, config.param_scheduler[0].end) == (3, 40)
+    assert config.val_evaluator.metric == "proposal"
+    assert config.work_dir == str(tmp_path / "work")
+
+
+def test_a_config_of_a_continued_training_begins_anew(tmp_path: Path, digits: Path, configs: list[Config]) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    old = work / "epoch_3.pth"
+    torch.save({"state_dict": {}}, old)
+    config = write_config(work, digits)
+    config.write_text(config.read_text() + f"\nresume, load_from = True, {str(old)!r}\n")
+    launch.train(str(work), folder=str(tmp_path / "new"))
+    launch.train(str(work), options={"resume": True, "load_from": str(old)}, folder=str(tmp_path / "newer"))
+    launch.train(str(work), overwrite=True)
+    assert [(each.resume, each.load_from) for each in configs] == [(False, None), (True, str(old)), (False, None)]
+    assert not old.exists()
+
+
+def test_what_torchrun_starts_again_is_continued(
+    tmp_path: Path, toy_config: Path, configs: list[Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after --overwrite, which counts once; and a model without blocks is refused before it counts."""
+    last = tmp_path / "epoch_1.pth"
+    torch.save({"state_dict": {}, "meta": {"iter": 5}}, last)
+    with pytest.raises(InputError, match="--checkpoint-activations: ToyDetector has no block"):
+        launch.train(str(toy_config), folder=str(tmp_path), overwrite=True, checkpoint_activations=True)
+    assert last.exists()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    runners = []
+    monkeypatch.setattr(launch, "run_training", lambda runner, remarks: runners.append(runner))
+    for overwrite in (True, False):
+        launch.train(str(toy_config), folder=str(tmp_path), overwrite=overwrite)
+        assert vars(runners.pop()) == {"_load_from": str(last), "_resume": True}
 
 
 class Hooks(Runner):

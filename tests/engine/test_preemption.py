@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from brs_detr import peers
-from brs_detr.engine import preemption
+from brs_detr.engine import interim, preemption
 from brs_detr.engine.checkpoints import WholeFileBackend
+from brs_detr.engine.interim import InterimCheckpointHook
 from brs_detr.errors import InputError
 from brs_detr.weights import read_checkpoint
 from tests.engine.toy import ToyDetector
@@ -188,6 +190,18 @@ def test_signals_while_a_process_waits_for_another(toy_config: Path, tmp_path: P
     finally:
         second.kill()
     assert "Stopped at once" in log.read_text()
+
+
+@pytest.mark.parametrize("amid_a_step", [False, True])
+def test_nothing_is_saved_amid_a_step(monkeypatch: pytest.MonkeyPatch, amid_a_step: bool) -> None:
+    """Gradients of the passes so far are in no checkpoint; an evaluation that comes then saves none."""
+    saved, hook = [], InterimCheckpointHook()
+    monkeypatch.setattr(hook, "ensure_saved", lambda runner, iteration: saved.append(iteration))
+    monkeypatch.setattr(interim, "reached", lambda runner: "saved")
+    monkeypatch.setattr(preemption.SIGNALS, "safe", None)
+    hook.started = 0.0
+    hook.before_val(SimpleNamespace(iter=5, optim_wrapper=SimpleNamespace(should_update=lambda: not amid_a_step)))
+    assert (saved, preemption.SIGNALS.safe) == (([], None) if amid_a_step else ([5], "saved"))
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from brs_detr.engine import work_dir
 from brs_detr.engine.resuming import AUTO, LAST, check_options, find_checkpoint, sweep
 from brs_detr.errors import CheckpointError, InputError
 from brs_detr.weights import read_checkpoint
@@ -14,10 +16,10 @@ from tests.engine.toy_training import run
 
 
 def save(folder: Path, *names: str) -> list[Path]:
-    """Small checkpoints, each a second older than the next."""
+    """Small checkpoints, each a second and an iteration before the next."""
     paths = [folder / name for name in names]
     for age, path in enumerate(paths):
-        torch.save({"state_dict": {"weight": torch.zeros(3)}}, path)
+        torch.save({"state_dict": {"weight": torch.zeros(3)}, "meta": {"iter": age}}, path)
         os.utime(path, (age, age))
     return paths
 
@@ -45,6 +47,47 @@ def test_the_newest_whole_checkpoint(tmp_path: Path) -> None:
         find_checkpoint(tmp_path, str(first))
 
 
+def test_a_copied_folder_whose_times_are_lost(tmp_path: Path) -> None:
+    """The note says which is the last, unless one that was written after it goes further."""
+    noted, later, earlier = save(tmp_path, "epoch_2.pth", "interim.pth", "epoch_1.pth")
+    os.utime(earlier, (9, 9))
+    torch.save({"state_dict": {}, "meta": {"iter": -5}}, earlier)
+    (tmp_path / "last_checkpoint").write_text(f"/gone/{noted.name}")
+    assert find_checkpoint(tmp_path, AUTO) == (later, [])
+    later.unlink()
+    assert find_checkpoint(tmp_path, AUTO) == (noted, [])
+
+
+def test_checkpoints_elsewhere(tmp_path: Path) -> None:
+    """With a name or in a folder of the config's: the note alone leads there."""
+    work = tmp_path / "work"
+    for folder in (work, tmp_path / "checkpoints"):
+        folder.mkdir(exist_ok=True)
+        (last,) = save(folder, "model_3.pth")
+        work_dir.note(work, last)
+        assert find_checkpoint(work, AUTO) == (last, [])
+        last.unlink()
+        for gone in (str(last), "", "\0", "x" * 999):
+            (work / "last_checkpoint").write_text(gone)
+            assert find_checkpoint(work, AUTO)[0] is None
+
+
+def test_the_interim_checkpoint_stands_until_the_next_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interim, last = save(tmp_path, "interim.pth", "model_3.pth")
+
+    def killed(path: Path, *arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            work_dir.note(tmp_path, last)
+    assert interim.exists()
+    assert find_checkpoint(tmp_path, LAST)[0] == last
+    work_dir.note(tmp_path, last)
+    assert not interim.exists()
+
+
 def test_options_that_contradict_each_other() -> None:
     check_options(AUTO, "weights.pth", 0.5)
     with pytest.raises(InputError, match=r"give one of them, or --resume auto"):
@@ -66,23 +109,23 @@ def test_only_our_own_unfinished_files_are_swept(tmp_path: Path) -> None:
 
 
 def test_another_global_batch(toy_config: Path, tmp_path: Path) -> None:
-    """It is said, and the learning rate that is offered applies to what is continued."""
+    """It is said, and the learning rate that is offered applies to what is continued; whatever its file is called."""
     work, log = tmp_path / "work", tmp_path / "work.log"
 
-    def train(epochs: int, **options: float) -> str:
+    def train(epochs: int, **options: Any) -> str:
         before = len(log.read_text()) if log.exists() else 0
         assert run(toy_config, work, epochs=epochs, seed=epochs, options=options) == 0, log.read_text()
         return log.read_text()[before:]
 
     train(1)
-    five = {"train_dataloader.batch_size": 5}
+    five = {"train_dataloader.batch_size": 5, "default_hooks.checkpoint.filename_tmpl": "model_{}.pth"}
     said = train(2, **five)
     assert "The checkpoint's seed 1 goes on, the given one 2 is left aside." in said
     assert "trained with 4 images a step, and this training goes on with 10." in said
     (offer,) = re.findall(r"--cfg-options (\S+)=(\S+)", said)
     assert offer == ("optim_wrapper.optimizer.lr", "0.025")
     assert "The learning rate is 2.5 times the checkpoint's" in train(3, **five, **{offer[0]: float(offer[1])})
-    content = read_checkpoint(work / "epoch_3.pth")
+    content = read_checkpoint(work / "model_3.pth")
     assert content["meta"]["seed"] == 1
     assert content["optimizer"]["param_groups"][0]["initial_lr"] == pytest.approx(0.025)
     assert content["param_schedulers"][0]["base_values"] == [pytest.approx(0.025)]

@@ -63,9 +63,9 @@ def write_toy_config(folder: Path, data: Path) -> Path:
 
 
 def write_iterations_config(config: Path) -> Path:
-    """The toy by iterations, as many, with an evaluation after every sixth."""
+    """The toy by iterations, as many, with an evaluation after every fifth: half of them amid a step."""
     changed = Config.fromfile(config)
-    changed.train_cfg = dict(type="IterBasedTrainLoop", max_iters=30, val_interval=6)
+    changed.train_cfg = dict(type="IterBasedTrainLoop", max_iters=30, val_interval=5)
     changed.train_dataloader.sampler = dict(type="InfiniteSampler")
     changed.default_hooks.checkpoint.update(by_epoch=False, interval=4)
     changed.log_processor = dict(by_epoch=False)

@@ -25,10 +25,10 @@ default_hooks = dict(logger=dict(interval=1))
 """
 
 
-def write_config(folder: Path, data: Path) -> Path:
-    """The tiny detector on this data, as a config file in the folder."""
+def write_config(folder: Path, data: Path, detector: Path = TINY) -> Path:
+    """A detector, by default the smallest, on this data, as a config file in the folder."""
     path = folder / "tiny.py"
-    path.write_text(CONFIG.format(base=str(TINY), data=str(data)))
+    path.write_text(CONFIG.format(base=str(detector), data=str(data)))
     return path
 
 

@@ -28,6 +28,12 @@ def config(tmp_path: Path, digits: Path) -> Path:
 def test_two_processes_end_with_the_same_parameters(tmp_path: Path, config: Path) -> None:
     result = run(tmp_path, "dist_train.sh", config, 2, "--work-dir", "work", "--epochs", 1, "--seed", 3)
     assert result.returncode == 0, result.stderr
+    number = r"\d[\d.e-]*"
+    parts = "  ".join(f"{name}: {number}" for name in ("loss", "classification", "boxes"))
+    line = rf"(Epoch\(train\) \[1\]\[1/2\])  {parts}  loss_time: {number} s  lr: {number}  left: 0:00:\d\d\n"
+    assert len(re.findall(line, result.stdout + result.stderr)) == 1  # the console's, by the first process alone
+    (log,) = tmp_path.glob("work/*/*.log")
+    assert re.search(r"\[1/2\] .* enc_loss_iou: ", log.read_text())
     states = [torch.load(tmp_path / "work" / f"rank_{rank}.pth") for rank in range(2)]
     saved = read_checkpoint(str(tmp_path / "work" / "epoch_1.pth"))
     assert saved["meta"]["iter"] == 2  # 8 images, 2 a process and step
@@ -57,6 +63,7 @@ def test_a_killed_training_resumes_and_leaves_what_it_should(tmp_path: Path, con
     assert len(list(work.glob("epoch_*.pth"))) == 1
     assert cv2.imread(str(work / "curves.png")).std() > 10
     assert json.loads((work / "training.json").read_text())["epochs"] == epoch + 1
+    assert not Config.fromfile(work / config.name).resume  # it may start another training
     assert "Traceback" not in result.stderr
     assert "Warning" not in result.stderr
 

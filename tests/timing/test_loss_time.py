@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from brs_detr.engine import LossTimeHook
 from brs_detr.timing.loss_time import LossTimer, classification_losses
 from brs_detr.weights import read_checkpoint
-from tests.scripts.processes import run, write_config
+from tests.scripts.processes import ROOT, run, write_config
 
 FORWARD, BACKWARD = 0.02, 0.03  # seconds of one loss
 ELSEWHERE = 0.2  # of anything else: counting one of these would show, on the busiest machine
@@ -193,11 +193,16 @@ def test_every_config_logs_it() -> None:
     assert config.default_hooks.loss_time == dict(type="LossTimeHook")
 
 
-def test_two_processes(tmp_path: Path, digits: Path, free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = write_config(tmp_path, digits)
+def test_two_processes_that_rank_together(
+    tmp_path: Path, digits: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_config(tmp_path, digits, ROOT / "configs" / "atss" / "brs-atss_tiny_digits.py")
     monkeypatch.setenv("PORT", str(free_port))
-    result = run(tmp_path, "dist_train.sh", config, 2, "--epochs", "1", "--work-dir", "work")
+    result = run(tmp_path, "dist_train.sh", config, 2, "--epochs", "1", "--work-dir", "work", "--sync-ranking")
     assert result.returncode == 0, result.stderr
+    assert Config.fromfile(tmp_path / "work" / "tiny.py").model.bbox_head.loss_cls.sync
+    states = [torch.load(tmp_path / "work" / f"rank_{rank}.pth") for rank in range(2)]
+    assert all(torch.equal(states[1][name], value) for name, value in states[0].items())
     rows = logged(tmp_path / "work")
     assert rows
     assert all(0 < row["loss_time"] < row["time"] for row in rows)
