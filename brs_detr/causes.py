@@ -20,10 +20,20 @@ WORKER = (
     "a data loader's worker was killed{signal}, perhaps by the system for want of memory: lower "
     "train_dataloader.num_workers or the batch size"
 )
+LOST = re.compile(  # what gloo, NCCL and torch's store say where another process, or the way to it, is gone
+    r"Connection (closed|reset) by peer|Connection refused|Broken pipe|Socket closed|Read error \[|Timed out waiting|"
+    r"NCCL (error|communicator)|ncclRemoteError|TCPStore|Application timeout caused pair closure",
+    re.IGNORECASE,
+)
+CONTACT = (
+    "no contact to another process ({cause}): look for what it says itself, and at the network between the machines; "
+    "NCCL_DEBUG=INFO shows more of GPUs"
+)
 SHARED = (
     "the data loaders' workers lack shared memory: enlarge /dev/shm (docker run --shm-size=8g), or set "
     "train_dataloader.num_workers=0"
 )
+NCCL_SHARED = "NCCL lacks shared memory: enlarge /dev/shm (docker run --shm-size=8g)"
 
 # What a system's error means to a user, and the remedy.
 ERRNO: dict[int, tuple[str, str]] = {
@@ -62,11 +72,13 @@ TEXTS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
         re.compile(r"DataLoader worker .* (?:killed by (signal: \w+)|exited unexpectedly)"),
         lambda found: WORKER.format(signal=f" ({found[1]})" if found[1] else ""),
     ),
+    (re.compile(r"NCCL.*shared memory segment", re.DOTALL), lambda found: NCCL_SHARED),
     (re.compile(r"\(os error (\d+)\)"), lambda found: of_number(int(found[1]))),
     (re.compile(r"Too many open files|items of ancdata"), lambda found: of_number(errno.EMFILE)),
     (re.compile(r"No space left on device"), lambda found: of_number(errno.ENOSPC)),
     (re.compile(r"\[Errno (\d+)\][^:\n]*(?:: '([^'\n]*)')?"), lambda found: of_number(int(found[1]), found[2])),
 ]
+UNWRITTEN = re.compile(r"PytorchStreamWriter|unexpected pos")  # how torch.save ends on a full disk
 MOST = 300  # signs of a message that may quote a whole config
 FRAME = re.compile(r'File "([^"\n]*)", line (\d+)')  # in a traceback that a worker sends
 
@@ -80,17 +92,24 @@ def of_number(number: int, file: object = None) -> str:
 
 
 def cause_of(error: BaseException) -> str | None:
-    """The sentence for an error of the system or of want of memory; None for any other."""
+    """The sentence for an error of the system, of want of memory, or of lost contact to a process; None for others."""
     if isinstance(error, OSError) and error.errno is not None and not NO_TEMPORARY.search(str(error)):
         return of_number(error.errno, error.filename2 or error.filename)
-    if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError) and error.__context__.errno:
-        return cause_of(error.__context__)  # torch.save ends so on a full disk
     text = str(error)
+    if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError) and UNWRITTEN.search(text):
+        return cause_of(error.__context__)
     if isinstance(error, (OSError, RuntimeError, MemoryError)) or "Insufficient memory" in text or "(os error" in text:
         for pattern, meaning in TEXTS:
             if found := pattern.search(text):
                 return meaning(found).rstrip(".") + "."
+    if is_lost(error):
+        return CONTACT.format(cause=_shortened(text.rsplit("Last error:", 1)[-1])) + "."
     return MEMORY.format(where="") + "." if isinstance(error, MemoryError) else None
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether contact to another process is lost, as when that has ended."""
+    return isinstance(error, RuntimeError) and bool(LOST.search(str(error)))
 
 
 def name_of(error: BaseException) -> str:
@@ -101,8 +120,12 @@ def name_of(error: BaseException) -> str:
     else:
         frames = traceback.extract_tb(error.__traceback__)
         name = f"{type(error).__name__}: {text or (frames[-1].line if frames else '')}"
-    name = " ".join(name.split()).rstrip(".: ")
-    return name if len(name) <= MOST else f"{name[:MOST]} ..."
+    return _shortened(name)
+
+
+def _shortened(text: str) -> str:
+    text = " ".join(text.split()).rstrip(".: ")
+    return text if len(text) <= MOST else f"{text[:MOST]} ..."
 
 
 def origin(error: BaseException) -> str:

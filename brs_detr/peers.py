@@ -8,7 +8,6 @@ other; each of them looks there every second, in a thread, and ends if it has no
 import json
 import multiprocessing
 import os
-import re
 import socket
 import sys
 import threading
@@ -20,29 +19,30 @@ from typing import NamedTuple
 
 import torch.distributed as dist
 
+from brs_detr.causes import is_lost
 from brs_detr.endings import UNEXPECTED, ending_of, speaker
 from brs_detr.errors import printable
 
 PERIOD, GRACE = 1.0, 3.0  # seconds between looks, and until a process that does not end by itself is ended
 CONNECTION = timedelta(seconds=30)
-LOST = re.compile(
-    r"Connection (closed|reset) by peer|Connection refused|Broken pipe|Socket closed|Read error|Timed out waiting|"
-    r"NCCL (error|communicator)|ncclRemoteError|TCPStore|Application timeout caused pair closure",
-    re.IGNORECASE,
-)
 
 
 class Failure(NamedTuple):
-    """Who failed first, and how it ended. rank: -1 where only its machine is known."""
+    """Who failed first, and how it ended.
+
+    rank: -1 where that is not known.
+    lowest: rank of its machine; containers on several machines may have one name.
+    """
 
     rank: int
+    lowest: int
     host: str
     status: int
     text: str
 
 
-LOST_CONTACT = Failure(-1, "", UNEXPECTED, "another process has ended without a message, see its machine")
-ABANDONED = Failure(-1, "", UNEXPECTED, "the launcher of this process has ended")
+LOST_CONTACT = Failure(-1, -1, "", UNEXPECTED, "another process has ended without a message, see its machine")
+ABANDONED = Failure(-1, -1, "", UNEXPECTED, "the launcher of this process has ended")
 
 
 class Store:
@@ -75,7 +75,9 @@ class Watch(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="peers", daemon=True)
-        self.store, self.left, self.launcher = Store(), threading.Event(), os.getppid()
+        self.store, self.left = Store(), threading.Event()
+        self.launcher = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None  # any other may leave
+        self.known: Failure | None = None
 
     def run(self) -> None:
         while not self.left.wait(PERIOD):
@@ -84,8 +86,13 @@ class Watch(threading.Thread):
                 end_at_once(failure.status)
 
     def failure(self) -> Failure | None:
-        """The first failure, if there is one."""
-        if os.getppid() != self.launcher:
+        """The first failure, if there is one; what is known stays so when the store is gone."""
+        if self.known is None:
+            self.known = self._look()
+        return self.known
+
+    def _look(self) -> Failure | None:
+        if self.launcher and os.getppid() != self.launcher:
             return ABANDONED
         try:
             return self.store.first()
@@ -93,11 +100,11 @@ class Watch(threading.Thread):
             return LOST_CONTACT
 
     def failure_within(self, seconds: float) -> Failure | None:
-        """Wait for the one that must have been, since this process has lost contact to another."""
+        """Wait for one that another process has noted, since this one has lost contact to another."""
         deadline = time.monotonic() + seconds
-        while (failure := self.failure()) is None and time.monotonic() < deadline:
+        while self.failure() is None and time.monotonic() < deadline:
             time.sleep(PERIOD / 10)
-        return failure
+        return noted()
 
     def note(self, failure: Failure) -> Failure:
         try:
@@ -125,6 +132,12 @@ def leave() -> None:
         _watch = None
 
 
+def noted() -> Failure | None:
+    """The failure that a process has noted as the first."""
+    failure = _watch.failure() if _watch else None
+    return failure if failure and failure.rank >= 0 else None
+
+
 @contextmanager
 def together() -> Iterator[None]:
     """Surround a program: its error is noted for the others, or is not said again where it is theirs.
@@ -138,10 +151,12 @@ def together() -> Iterator[None]:
         if _watch is None:
             raise
         text, status = ending_of(error)
-        own = Failure(_rank(), socket.gethostname(), status, text)
-        lost = isinstance(error, RuntimeError) and LOST.search(str(error))
-        first = (_watch.failure_within(GRACE) or LOST_CONTACT) if lost else _watch.note(own)
+        own = Failure(rank(), _lowest(), socket.gethostname(), status, text)
+        lost = is_lost(error)
+        first = (_watch.failure_within(GRACE) if lost else None) or _watch.note(own)
         if first == own or not (lost or first.text == own.text):
+            if keeps_store():
+                time.sleep(2 * PERIOD)  # it ends with this process, and the others read it each period
             raise
         announce(first)
         raise SystemExit(first.status) from None
@@ -149,7 +164,8 @@ def together() -> Iterator[None]:
 
 def announce(failure: Failure) -> None:
     """Say of which failure this process ends, unless somebody says it on the same terminal."""
-    if failure.host == socket.gethostname() or os.environ.get("LOCAL_RANK", "0") != "0":
+    same_machine = (failure.host, failure.lowest) == (socket.gethostname(), _lowest())
+    if same_machine or os.environ.get("LOCAL_RANK", "0") != "0":
         return
     who = f"rank {failure.rank} on {printable(failure.host)} ended: " if failure.rank >= 0 else ""
     with suppress(OSError):
@@ -163,5 +179,15 @@ def end_at_once(status: int) -> None:
     os._exit(status)
 
 
-def _rank() -> int:
+def rank() -> int:
     return int(os.environ.get("RANK", "0"))
+
+
+def _lowest() -> int:
+    """The lowest rank of this machine."""
+    return rank() - int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def keeps_store() -> bool:
+    """Whether the store ends with this process; torchrun keeps one itself."""
+    return rank() == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"

@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without installing the project
@@ -23,27 +24,33 @@ KILLED = "it was ended by {name}, perhaps for want of memory: lower the batch si
 
 
 def tell(args: Namespace, error: ChildFailedError) -> int:
-    """Say which processes were killed and could not say it, here and to other machines; the status to end with."""
+    """Say that the process which ended first was killed, here and to other machines; the status to end with.
+
+    Those that end later end because of it, some of them by torchrun.
+    """
+    rank, first = error.get_first_failure()
+    status = first.exitcode if first.exitcode > 0 else 128 - first.exitcode
+    if first.exitcode < 0 and first.exitcode != -signal.SIGTERM:
+        text = KILLED.format(name=signal.Signals(-first.exitcode).name)
+        failure = peers.Failure(rank, rank - first.local_rank, socket.gethostname(), status, text)
+        print(f"error (rank {rank} on {failure.host}): {text}", file=sys.stderr)
+        if args.nnodes != "1":
+            note(args, failure)
+    if args.nnodes != "1":
+        time.sleep(2 * peers.PERIOD)  # the store may end with this process, and the others read it each period
+    return status
+
+
+def note(args: Namespace, failure: peers.Failure) -> None:
+    """Tell the other machines."""
     host, port = parse_rendezvous_endpoint(args.rdzv_endpoint, -1)
     os.environ |= {
         "MASTER_ADDR": host,
         "MASTER_PORT": str(port),
         "TORCHELASTIC_RESTART_COUNT": str(args.max_restarts),
     }
-    codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
-    by_torch = {0, -signal.SIGTERM}
-    killed = {rank: -code for rank, code in codes.items() if code < 0 and code not in by_torch}
-    for rank, number in killed.items():
-        text = KILLED.format(name=signal.Signals(number).name)
-        failure = peers.Failure(rank, socket.gethostname(), 128 + number, text)
-        print(f"error (rank {rank} on {failure.host}): {text}", file=sys.stderr)
-        if args.nnodes != "1":
-            peers.Store().note(failure)
-    if args.nnodes != "1":
-        time.sleep(2 * peers.PERIOD)  # the store may end with this process, and the others read it each period
-    if killed:
-        return 128 + max(killed.values())
-    return max(*codes.values(), 0) or 128 + signal.SIGTERM
+    with suppress(RuntimeError):  # machine 0, which keeps the store, may be gone
+        peers.Store().note(failure)
 
 
 @ends_with_a_sentence()

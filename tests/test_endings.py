@@ -25,6 +25,18 @@ def of_a_worker() -> RuntimeError:
     return RuntimeError(text)
 
 
+def while_handling(error: OSError, text: str) -> RuntimeError:
+    raised = RuntimeError(text)
+    raised.__context__ = error
+    return raised
+
+
+FULL = OSError(errno.ENOSPC, "No space", "out.pth")
+NO_SHARED = (
+    "NCCL error in: a.cpp:93, unhandled system error\nLast error:\nError while creating shared memory segment /x"
+)
+
+
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
@@ -39,6 +51,15 @@ def of_a_worker() -> RuntimeError:
         (RuntimeError("CUDA out of memory. Tried 9 GiB"), endings.REFUSED, ["not enough memory on the GPU", "smaller"]),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9"), endings.REFUSED, ["not enough memory: lower"]),
         (RuntimeError("DataLoader worker (pid 5) is killed by signal: Killed."), endings.REFUSED, ["num_workers"]),
+        (while_handling(FULL, "[enforce] . unexpected pos 64 vs 0"), endings.REFUSED, ["out.pth: the disk is full"]),
+        (while_handling(FULL, "its own message"), endings.UNEXPECTED, ["RuntimeError: its own message"]),
+        (
+            RuntimeError("[gloo] Connection closed by peer"),
+            endings.REFUSED,
+            ["no contact", "closed by peer"],
+        ),
+        (RuntimeError("NCCL error\nLast error:\nx\n"), endings.REFUSED, ["no contact to another process (x):"]),
+        (RuntimeError(NO_SHARED), endings.REFUSED, ["NCCL lacks shared memory: enlarge /dev/shm"]),
         (KeyError("name"), endings.UNEXPECTED, ["unexpected KeyError: name", "--debug shows the traceback"]),
         (of_a_worker(), endings.UNEXPECTED, ["unexpected KeyError: 5 in b/c/own.py, line 7"]),
     ],

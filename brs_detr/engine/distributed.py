@@ -57,13 +57,13 @@ def start(launcher: str, timeout_seconds: int = 1800) -> None:
         raise InputError(f"--launcher {launcher} needs {', '.join(VARIABLES[launcher])}: use scripts/dist_train.sh.")
     os.environ.update(zip(VARIABLES["pytorch"], values, strict=True))
     find_meeting_point(launcher)
-    if torch.cuda.is_available():
+    rendezvous.join("nccl" if torch.cuda.is_available() else "gloo", timedelta(seconds=timeout_seconds))
+    peers.join()
+    if torch.cuda.is_available():  # only now, as all others hear of what fails from here on
         local_rank, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if local_rank >= gpus:
             raise InputError(f"More processes than GPUs: this machine has {gpus}.")
         torch.cuda.set_device(local_rank)
-    rendezvous.join("nccl" if torch.cuda.is_available() else "gloo", timedelta(seconds=timeout_seconds))
-    peers.join()
 
 
 def stop() -> None:

@@ -88,6 +88,8 @@ class InterimCheckpointHook(Hook):
         if self.started is not None and not accumulates(runner):
             self.ensure_saved(runner, runner.iter)
             SIGNALS.safe = reached(runner)
+            if signum := largest(SIGNALS.received)[0]:  # while an epoch's checkpoint was written
+                raise Preempted(signum, reached(runner))
 
     def before_val_epoch(self, runner: Runner) -> None:
         """All processes evaluate by the running means of the first, which checkpoints hold."""

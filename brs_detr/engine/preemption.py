@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import shlex
 import signal
+import socket
 import sys
 import threading
 import time
@@ -22,16 +23,16 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn, ParamSpec
 
-from mmengine.dist import is_main_process
-
+from brs_detr import peers
+from brs_detr.causes import is_lost
 from brs_detr.errors import printable
-from brs_detr.peers import LOST
 
 REQUEUE = 75  # EX_TEMPFAIL of sysexits.h: try again later
 EXIT_CODES = {signal.SIGTERM: 128 + signal.SIGTERM, signal.SIGINT: 128 + signal.SIGINT, signal.SIGUSR1: REQUEUE}
 COMMAND = "BRS_DETR_COMMAND"  # set by the shell scripts: what the user has typed
 BEGINNING = "before its first iteration"
 SAME = 2.0  # seconds within which one request may come twice: from a launcher that was sent it, too
+REACTION = 1.0  # seconds until a main thread that runs no handler is taken for waiting in C++; less than SAME
 FOLLOWS = 3.0  # seconds until a launcher that sees one process leave has signalled the others
 Arguments = ParamSpec("Arguments")
 
@@ -60,7 +61,6 @@ class Signals:
         self.received = 0
         self.safe: str | None = None
         self.raised: Preempted | None = None
-        self._at = 0.0
         self._process = 0
 
     @contextmanager
@@ -72,28 +72,52 @@ class Signals:
         self.received, self.raised, self.safe, self._process = 0, None, BEGINNING, os.getpid()
         previous = {signum: signal.signal(signum, self._handle) for signum in EXIT_CODES}
         try:
-            yield
+            with self._watched():
+                yield
         finally:
             for signum, handler in previous.items():
                 signal.signal(signum, handler)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Read in a thread, too, which signals come: the main one runs no handler while it waits in C++."""
+        reader, writer = socket.socketpair()
+        writer.setblocking(False)
+        previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        watcher = threading.Thread(target=self._watch, args=(reader,), name="signals", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(previous)
+            writer.send(b"\0")
+            watcher.join()
+            reader.close()
+            writer.close()
+
+    def _watch(self, reader: socket.socket) -> None:
+        first, at = 0, 0.0
+        while number := reader.recv(1)[0]:  # 0 is no signal's
+            if number not in EXIT_CODES:
+                continue
+            if not first:
+                first, at = number, time.monotonic()
+                if self.safe is not None:
+                    self.wait(REACTION)
+                if self.safe is not None and not self.received:
+                    peers.end_at_once(_say(Preempted(number, self.safe)))
+            elif time.monotonic() - at > SAME:  # without any tidying up: whole files are whole at every moment
+                os.write(2, b"\nStopped at once; the last checkpoint is whole.\n")
+                peers.end_at_once(EXIT_CODES[signal.Signals(first)])
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a data loader's worker has inherited the handler
             return
         if not self.received:
-            self.received, self._at = signum, time.monotonic()
+            self.received = signum
             if self.safe is not None:
                 self.raised = Preempted(signum, self.safe)
                 raise self.raised
-        elif time.monotonic() - self._at > SAME:
-            self._end_at_once()
-
-    def _end_at_once(self) -> None:
-        """Without any tidying up, for a second signal: whole files are whole at every moment."""
-        for child in multiprocessing.active_children():
-            child.kill()
-        os.write(2, b"\nStopped at once; the last checkpoint is whole.\n")
-        os._exit(EXIT_CODES[signal.Signals(self.received)])
 
     def wait(self, seconds: float) -> None:
         """Wait for a signal.
@@ -115,6 +139,7 @@ def protect_worker(worker: int) -> None:
     Schedulers, terminals and torchrun signal all processes of a training. Without its workers it could not end the
     iteration. A signal tells its sender to those who wait for it only, hence a thread.
     """
+    signal.set_wakeup_fd(-1)  # the training's, inherited
     for signum in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(signum, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # not on macOS
@@ -158,8 +183,7 @@ def _explained(train: Callable[Arguments, None], *args: Arguments.args, **kwargs
     try:
         train(*args, **kwargs)
     except Exception as error:
-        lost = isinstance(error, RuntimeError) and LOST.search(str(error))  # perhaps contact to one that was signalled
-        if lost:
+        if lost := is_lost(error):  # perhaps contact to one that was signalled
             SIGNALS.wait(FOLLOWS)
         if SIGNALS.raised:
             raise SIGNALS.raised from None
@@ -172,15 +196,24 @@ def _leave(stop: Preempted) -> NoReturn:
     """End the process here: at Python's own exit torch waits for workers, and threads of gloo and NCCL may abort it."""
     for signum in EXIT_CODES:  # a launcher that sees one process leave signals the others; their exit codes shall stay
         signal.signal(signum, signal.SIG_IGN)
-    with suppress(OSError):  # the terminal may be closed
-        if is_main_process():
-            line = f"Stopped by {stop.signum.name} {stop.done}. Continue with: {continuing_command()}"
-            print(printable(line), file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
+    status = _say(stop)
     logging.shutdown()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler takes a worker's end for an error
     for worker in multiprocessing.active_children():
         worker.kill()
         worker.join(1)
-    os._exit(EXIT_CODES[stop.signum])
+    os._exit(status)
+
+
+def _say(stop: Preempted) -> int:
+    """Say why the process ends; its exit code."""
+    if failure := peers.noted():  # for which the launcher has signalled this process
+        peers.announce(failure)
+        return failure.status
+    with suppress(OSError):  # the terminal may be closed
+        if peers.rank() == 0:
+            line = f"Stopped by {stop.signum.name} {stop.done}. Continue with: {continuing_command()}"
+            print(printable(line), file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return EXIT_CODES[stop.signum]

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mmengine.runner import Runner
+from torch import nn
 
+from brs_detr.engine.config_errors import explained
 from tests.scripts.processes import write_config
 
 Program = Callable[..., tuple[int, str, str]]
@@ -59,6 +62,15 @@ def test_an_entry_that_cannot_be_used(
     *_, last = errors.splitlines()
     assert last.startswith("error: The config ")
     assert re.search(sentence, last), last
+
+
+def test_lost_contact_to_another_process_is_no_mistake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def lost(runner: Runner, **settings: object) -> None:
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1234")
+
+    monkeypatch.setattr(Runner, "set_randomness", lost)
+    with pytest.raises(RuntimeError, match="closed by peer"), explained("c.py"):
+        Runner(model=nn.Identity(), work_dir=str(tmp_path))
 
 
 def test_options_that_do_not_go_with_the_config(program: Program, tmp_path: Path, digits: Path) -> None:

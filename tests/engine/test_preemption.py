@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -12,8 +13,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from brs_detr import peers
 from brs_detr.engine import interim, preemption
+from brs_detr.engine.checkpoints import WholeFileBackend
 from brs_detr.engine.interim import InterimCheckpointHook
+from brs_detr.errors import InputError
 from brs_detr.weights import read_checkpoint
 from tests.engine.toy import ToyDetector
 from tests.engine.toy_training import ended, run, start, start_two, state
@@ -38,8 +42,57 @@ def signal_all(signum: int) -> None:
     subprocess.run(["kill", f"-{signum}", "--", f"-{os.getpgrp()}"], start_new_session=True, check=True)
 
 
-def signal_twice() -> None:
+def brief() -> None:
     preemption.SAME = 0.1
+
+
+def refuse() -> None:
+    raise InputError("The image x.png cannot be read.")
+
+
+def wait_for_ever(marker: Path) -> None:
+    marker.touch()
+    time.sleep(300)
+
+
+def writing_slowly() -> None:
+    """Meanwhile another's failure would end this process soon."""
+    put = WholeFileBackend.put
+
+    def slow(self: WholeFileBackend, content: bytes, path: str) -> None:
+        peers.GRACE, grace = 0.1, peers.GRACE
+        time.sleep(1.5)
+        put(self, content, path)
+        peers.GRACE = grace
+
+    WholeFileBackend.put = slow
+
+
+def signalled_while_writing() -> None:
+    put = WholeFileBackend.put
+
+    def signalled(self: WholeFileBackend, content: bytes, path: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        put(self, content, path)
+
+    WholeFileBackend.put = signalled
+    at_batch(1, "predict", partial(os._exit, 7))
+
+
+def wait_until(reached: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def signal_twice() -> None:
+    brief()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(2 * preemption.SAME)
     os.kill(os.getpid(), signal.SIGINT)
@@ -96,6 +149,47 @@ def test_two_processes_of_which_one_is_signalled(toy_config: Path, tmp_path: Pat
     for process in start_two(toy_config, work, free_port, (None, None)):
         assert ended(process) == 0, log.read_text()
     assert state(work) == state(tmp_path / "uninterrupted")
+
+
+def test_no_evaluation_after_a_signal_amid_the_saving_of_an_epoch(toy_config: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    assert run(toy_config, work, signalled_while_writing) == 143
+    line = (tmp_path / "work.log").read_text().splitlines()[-1]
+    assert line.startswith(f"Stopped by SIGTERM after iteration 5 of 30, saved in {work}/epoch_1.pth")
+
+
+def test_an_error_is_no_preemption(toy_config: Path, tmp_path: Path, free_port: int) -> None:
+    """One process fails after the epoch's end, and the other, which writes its checkpoint, is signalled for it."""
+    work, log = tmp_path / "work", tmp_path / "work.log"
+    spoils = writing_slowly, partial(at_batch, 1, "predict", refuse)
+    first, second = start_two(toy_config, work, free_port, spoils)
+    assert ended(second) == 2, log.read_text()
+    os.kill(first.pid, signal.SIGTERM)  # as launchers do when a process leaves
+    assert ended(first) == 2, log.read_text()
+    assert (work / "epoch_1.pth").exists()
+    assert "Stopped by" not in log.read_text()
+    assert log.read_text().count("The image x.png cannot be read.") == 1
+
+
+def test_signals_while_a_process_waits_for_another(toy_config: Path, tmp_path: Path, free_port: int) -> None:
+    """Where Python runs no handler: at the beginning one ends the process, amid an iteration two."""
+    marker, log = tmp_path / "marker", tmp_path / "work.log"
+    first, _ = start_two(toy_config, tmp_path / "work", free_port, (None, partial(os._exit, 0)))
+    wait_until(partial(listens, free_port))
+    os.kill(first.pid, signal.SIGTERM)
+    assert ended(first) == 143
+    assert "Stopped by SIGTERM before its first iteration" in log.read_text()
+    spoils = brief, partial(at_batch, 2, "loss", partial(wait_for_ever, marker))
+    first, second = start_two(toy_config, tmp_path / "work", free_port, spoils)
+    wait_until(marker.exists)
+    for _ in range(2):
+        time.sleep(0.5)
+        os.kill(first.pid, signal.SIGTERM)
+    try:
+        assert ended(first) == 143
+    finally:
+        second.kill()
+    assert "Stopped at once" in log.read_text()
 
 
 @pytest.mark.parametrize("amid_a_step", [False, True])

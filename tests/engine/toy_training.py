@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
+from brs_detr import endings, peers
 from brs_detr.engine import launch
 from brs_detr.engine.curves import read_scalars
 from brs_detr.engine.resuming import AUTO
@@ -44,7 +45,8 @@ def train(config: Path, work: Path, arguments: dict[str, Any], spoil: Spoil | No
     Config.pretty_text = property(lambda config: "")  # formatting it takes longer than the training
     if spoil:
         spoil()
-    launch.train(str(config), folder=str(work), resume=AUTO, **arguments)
+    with endings.ends_with_a_sentence([]), peers.together():
+        launch.train(str(config), folder=str(work), resume=AUTO, **arguments)
 
 
 def start(config: Path, work: Path, spoil: Spoil | None = None, **arguments: Any) -> ForkServerProcess:

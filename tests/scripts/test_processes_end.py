@@ -1,16 +1,20 @@
 """Several processes end together, with one sentence that names the rank and the machine."""
 
+import importlib.util
 import re
 import shutil
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
-from tests.scripts.processes import environment, run, write_config
+from brs_detr import peers
+from tests.scripts.processes import ROOT, environment, run, write_config
 
 pytestmark = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="two processes need no GPU or two")
 
@@ -41,6 +45,42 @@ def test_an_image_that_one_process_cannot_read(tmp_path: Path, digits: Path) -> 
     (said,) = sentences(result)
     assert re.match(rf"error \(rank [01] on \S+\): The image {image} cannot be read", said), said
     assert result.stderr.splitlines()[-1] == said  # no table of torchrun's after it
+
+
+@pytest.mark.parametrize(
+    ("codes", "status", "said"),
+    [
+        ({1: 2, 0: 143}, 2, ""),  # torchrun has signalled rank 0
+        ({0: 2, 1: 143}, 2, ""),
+        ({1: 2, 0: -9}, 2, ""),  # and killed it, since it did not end
+        ({1: -9, 0: 143}, 137, "rank 1 on .* ended by SIGKILL"),
+        ({0: -15, 1: 143}, 143, ""),
+    ],
+)
+def test_what_ended_first_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    codes: dict[int, int],
+    status: int,
+    said: str,
+) -> None:
+    """Also where the machine that keeps the store is gone."""
+    spec = importlib.util.spec_from_file_location("torchrun", ROOT / "scripts" / "torchrun.py")
+    torchrun = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(torchrun)
+    failures = {rank: ProcessFailure(rank, 1, code, "") for rank, code in codes.items()}
+
+    def gone() -> None:
+        raise RuntimeError("Connection refused")
+
+    monkeypatch.setattr(peers, "Store", gone)
+    monkeypatch.setattr(peers, "PERIOD", 0)
+    args = Namespace(nnodes="2", rdzv_endpoint="127.0.0.1:1", max_restarts=0)
+    for name in ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT"):
+        monkeypatch.setenv(name, "")
+    assert torchrun.tell(args, ChildFailedError("train.py", failures)) == status
+    errors = capsys.readouterr().err
+    assert re.search(said, errors) if said else not errors
 
 
 def test_a_download_that_fails(tmp_path: Path, digits: Path, free_port: int) -> None:
