@@ -20,6 +20,7 @@ import torch
 from brs_detr.data import digits
 from brs_detr.endings import add_debug, ends_with_a_sentence
 from brs_detr.engine import launch
+from brs_detr.engine.train_options import TrainOptions
 from brs_detr.files import write_text
 
 from . import digits_results
@@ -64,7 +65,9 @@ def train(run: Run, work_dir: Path) -> tuple[Run, dict[str, float] | Exception]:
     config = write_config(run, folder)
     try:
         with (folder / "log.txt").open("w") as log, redirect_stdout(log), redirect_stderr(log):
-            launch.train(str(config), folder=str(folder / "run"), overwrite=True, epochs=run.epochs, seed=run.seed)
+            launch.train(
+                str(config), TrainOptions(folder=str(folder / "run"), overwrite=True, epochs=run.epochs, seed=run.seed)
+            )
         return run, digits_results.read(folder / "run")
     except Exception as error:  # the other trainings go on
         return run, error

@@ -15,6 +15,7 @@ from brs_detr.engine.checking import check_data
 from brs_detr.engine.converting import convert
 from brs_detr.engine.predict import predict
 from brs_detr.engine.resuming import LAST
+from brs_detr.engine.train_options import TrainOptions
 from brs_detr.engine.trained import checkpoint_of
 from brs_detr.errors import printable
 from brs_detr.files import check_destination
@@ -59,8 +60,7 @@ def run_train(args: argparse.Namespace) -> None:
     python scripts/train.py configs/brs_detr/brs-detr_r50_1x_coco.py --data DIR
     bash scripts/dist_train.sh configs/brs_detr/brs-detr_r50_1x_coco.py 8
     """
-    launch.train(
-        args.config,
+    given = TrainOptions(
         folder=args.work_dir,
         resume=args.resume,
         load_from=args.load_from,
@@ -83,6 +83,7 @@ def run_train(args: argparse.Namespace) -> None:
         options=args.cfg_options,
         launcher=args.launcher,
     )
+    launch.train(args.config, given)
 
 
 def add_test_options(parser: argparse.ArgumentParser) -> None:

@@ -1,5 +1,6 @@
 """Training and evaluation from a config file: everything between the command line and mmengine's runner."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,144 +27,95 @@ from brs_detr.engine.config import load_config, rank_over_processes, set_epochs,
 from brs_detr.engine.metrics import BY_CLASS, may_be_replaced, without_prefix
 from brs_detr.engine.own_data import OwnData
 from brs_detr.engine.preemption import preemptible
+from brs_detr.engine.train_options import NOTHING, TrainOptions
 from brs_detr.errors import InputError, printable
 from brs_detr.files import check_destination, write_json
 from brs_detr.weights import read_checkpoint
 
 
 @preemptible
-def train(
-    config_path: str,
-    *,
-    folder: str | None = None,
-    resume: str | None = None,
-    load_from: str | None = None,
-    overwrite: bool = False,
-    mixed_precision: bool = False,
-    sync_ranking: bool = False,
-    epochs: int | None = None,
-    seed: int | None = None,
-    data: Path | None = None,
-    share: float | None = None,
-    image_size: str | None = None,
-    flip: str | None = None,
-    checkpoint_minutes: float | None = None,
-    batch: int | None = None,
-    checkpoint_activations: bool = False,
-    freeze_backbone: bool = False,
-    average: bool = False,
-    patience: int | None = None,
-    logger: str | None = None,
-    options: dict[str, Any] | None = None,
-    launcher: str = "none",
-) -> None:
+def train(config_path: str, given: TrainOptions = NOTHING) -> None:
     """Train a config; a signal ends the process, see `preemption`.
-
-    Args:
-        folder: the work directory; the config's, or ``work_dirs/NAME`` otherwise.
-        resume: a checkpoint to continue from, ``resuming.LAST`` for the newest of the work directory.
-        load_from: a checkpoint whose weights to start from; its class layers may differ. With ``resuming.AUTO`` only
-            while there is nothing to continue.
-        overwrite: discard the training that the work directory holds; see ``resuming.after_restart``.
-        sync_ranking: rank the samples of all processes together.
-        epochs: train for this many, with the learning-rate schedule in proportion.
-        data: a folder of one's own images, or its COCO file or data.yaml, instead of the config's data.
-        share: of its training images, to validate on.
-        image_size: ``N`` or ``WxH`` in pixels, which images are resized to fit.
-        flip: of training images, one of ``pipelines.FLIPS``.
-        checkpoint_minutes: save this often, too.
-        batch: images of all processes for a step of the optimiser.
-        checkpoint_activations: compute those of backbone and encoder again in the backward pass, for less memory.
-        freeze_backbone: leave its weights as they are loaded.
-        average: evaluate and save an exponential moving average of the weights.
-        patience: evaluations without a better value after which training ends.
-        logger: one of ``tuning.LOGGERS``, beside the local logs.
-        launcher: one of ``distributed.LAUNCHERS``.
 
     Raises:
         InputError: anything given cannot be used; nothing has been written then.
     """
     console.silence_third_parties()
-    distributed.start(launcher)
-    resume, overwrite = resuming.after_restart(resume, overwrite)
-    config = load_config(config_path, options, folder)
-    config.launcher = launcher
-    said = resuming.forget_continued(config, options or {})
-
-    def prepare() -> tuple[Path | None, list[str]]:
-        resuming.check_options(resume, load_from, checkpoint_minutes)
-        remarks = check_data(config, ("train", "val"))
-        checkpoint, found = resuming.find_checkpoint(config.work_dir, resume) if resume else (None, [])
-        if checkpoint:
-            tuning.check_average(config, checkpoint)
-        elif config.get("load_from"):
-            read_checkpoint(config.load_from)
-            found = found + tuning.rate_remark(config, options or {})
-        if checkpoint_activations:
-            activations.check(config)
-        work_dir.claim(
-            config.work_dir, resume=resume is not None, overwrite=overwrite, needed=[*strings(config), config_path]
-        )
-        resuming.sweep(config.work_dir)
-        return checkpoint, found + remarks
-
-    pipelines.set_by_options(config, image_size, flip)
+    distributed.start(given.launcher)
+    resume, overwrite = resuming.after_restart(given.resume, given.overwrite)
+    given = replace(given, resume=resume, overwrite=overwrite)
+    config = load_config(config_path, given.options, given.folder)
+    config.launcher = given.launcher
+    said = resuming.forget_continued(config, given.options or {})
     with own_data.removed_on_failure() as written:
-        if data or share is not None:
-            loaded = bool(load_from or config.get("load_from"))
-            own = OwnData(data, share, seed or 0, loaded, resized=image_size is not None)
-            said += own_data.use(config, own, written)
-            # what fits the data gives way to them, and they to the command line's own arguments
-            config.merge_from_dict({**(options or {}), "work_dir": config.work_dir, "launcher": launcher})
-        said += configure(
-            config,
-            load_from=load_from,
-            seed=seed,
-            epochs=epochs,
-            mixed_precision=mixed_precision,
-            sync_ranking=sync_ranking,
-            checkpoint_minutes=checkpoint_minutes,
-            batch=batch,
-        )
-        said += tuning.set_options(config, freeze=freeze_backbone, average=average, patience=patience, logger=logger)
-        checkpoint, remarks = distributed.first_process_decides(prepare)
+        said += use_own_data(config, given, written)
+        said += configure(config, given)
+        checkpoint, remarks = distributed.first_process_decides(lambda: prepare(config, config_path, given))
     runner = Runner.from_cfg(config)
     resuming.continue_from(runner, checkpoint)
-    if checkpoint_activations:
+    if given.checkpoint_activations:
         said.append(activations.checkpoint_activations(runner.model))
     run_training(runner, said + remarks)
 
 
-def configure(
-    config: Config,
-    *,
-    load_from: str | None,
-    seed: int | None,
-    epochs: int | None,
-    mixed_precision: bool,
-    sync_ranking: bool,
-    checkpoint_minutes: float | None,
-    batch: int | None,
-) -> list[str]:
-    """Let the arguments of `train` change a config whose data and ``key=value`` options are settled.
+def use_own_data(config: Config, given: TrainOptions, written: list[Path]) -> list[str]:
+    """Put other images into a config. Returns remarks; `written` collects the files that are made of them."""
+    pipelines.set_by_options(config, given.image_size, given.flip)
+    if not given.data and given.share is None:
+        return []
+    loaded = bool(given.load_from or config.get("load_from"))
+    own = OwnData(given.data, given.share, given.seed or 0, loaded, resized=given.image_size is not None)
+    said = own_data.use(config, own, written)
+    # what fits the data gives way to key=value options, and they to the command line's own arguments
+    config.merge_from_dict({**(given.options or {}), "work_dir": config.work_dir, "launcher": given.launcher})
+    return said
+
+
+def configure(config: Config, given: TrainOptions) -> list[str]:
+    """Change a config whose data and ``key=value`` options are settled.
 
     Returns:
         Remarks worth logging.
     """
-    if load_from:
-        config.load_from = load_from
-    if seed is not None:
-        config.randomness = {**config.get("randomness", {}), "seed": seed}
-    if epochs is not None:
-        set_epochs(config, epochs)
-    if mixed_precision:
+    if given.load_from:
+        config.load_from = given.load_from
+    if given.seed is not None:
+        config.randomness = {**config.get("randomness", {}), "seed": given.seed}
+    if given.epochs is not None:
+        set_epochs(config, given.epochs)
+    if given.mixed_precision:
         use_mixed_precision(config)
-    if sync_ranking:
+    if given.sync_ranking:
         rank_over_processes(config)
-    if checkpoint_minutes is not None:
-        config.checkpoint_minutes = checkpoint_minutes
+    if given.checkpoint_minutes is not None:
+        config.checkpoint_minutes = given.checkpoint_minutes
     distributed.adapt(config)
-    return [] if batch is None else [batches.set_batch(config, batch, get_world_size())]
+    said = [] if given.batch is None else [batches.set_batch(config, given.batch, get_world_size())]
+    return said + tuning.set_options(
+        config,
+        freeze=given.freeze_backbone,
+        average=given.average,
+        patience=given.patience,
+        logger=given.logger,
+    )
+
+
+def prepare(config: Config, config_path: str, given: TrainOptions) -> tuple[Path | None, list[str]]:
+    """Look at all that the training reads, then claim its work directory: the checkpoint to continue, and remarks."""
+    resuming.check_options(given.resume, given.load_from, given.checkpoint_minutes)
+    remarks = check_data(config, ("train", "val"))
+    checkpoint, found = resuming.find_checkpoint(config.work_dir, given.resume) if given.resume else (None, [])
+    if checkpoint:
+        tuning.check_average(config, checkpoint)
+    elif config.get("load_from"):
+        read_checkpoint(config.load_from)
+        found = found + tuning.rate_remark(config, given.options or {})
+    if given.checkpoint_activations:
+        activations.check(config)
+    resume, needed = given.resume is not None, [*strings(config), config_path]
+    work_dir.claim(config.work_dir, resume=resume, overwrite=given.overwrite, needed=needed)
+    resuming.sweep(config.work_dir)
+    return checkpoint, found + remarks
 
 
 def run_training(runner: Runner, remarks: list[str]) -> None:

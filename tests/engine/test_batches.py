@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from brs_detr.engine import launch
 from brs_detr.engine.batches import set_batch
+from brs_detr.engine.train_options import TrainOptions
 from brs_detr.errors import InputError
 from brs_detr.weights import read_checkpoint
 from tests.scripts.processes import write_config
@@ -80,7 +81,7 @@ def test_what_cannot_be_divided(batch: int, processes: int, options: dict, sente
 def test_a_training_of_accumulated_batches(tmp_path: Path, digits: Path, capfd: pytest.CaptureFixture) -> None:
     """8 images, 2 at a time: two steps of 4, with activations computed again."""
     path = write_config(tmp_path, digits)
-    launch.train(str(path), folder=str(tmp_path / "work"), batch=4, checkpoint_activations=True, epochs=1)
+    launch.train(str(path), TrainOptions(folder=str(tmp_path / "work"), batch=4, checkpoint_activations=True, epochs=1))
     saved = read_checkpoint(str(tmp_path / "work" / "epoch_1.pth"))
     assert saved["meta"]["iter"] == 4
     assert {int(state["step"]) for state in saved["optimizer"]["state"].values()} == {2}

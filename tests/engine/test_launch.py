@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from brs_detr.engine import launch
 from brs_detr.engine.checkpoints import Runner
+from brs_detr.engine.train_options import TrainOptions
 from brs_detr.errors import InputError
 from tests.data import own
 from tests.scripts.processes import write_config
@@ -41,7 +42,7 @@ def test_a_seed_leaves_the_other_settings_of_randomness(
     tmp_path: Path, digits: Path, configs: list[Config], stated: dict[str, Any], expected: set[str]
 ) -> None:
     config = write_config(tmp_path, digits)
-    launch.train(str(config), folder=str(tmp_path / "work"), seed=7, options=stated)
+    launch.train(str(config), TrainOptions(folder=str(tmp_path / "work"), seed=7, options=stated))
     assert configs[0].randomness == {"seed": 7} | dict.fromkeys(expected, True)
 
 
@@ -51,17 +52,19 @@ def test_own_data_then_options_then_arguments(tmp_path: Path, digits: Path, conf
     warm_up = dict(type="LinearLR", by_epoch=False, begin=0, end=10)
     launch.train(
         str(write_config(tmp_path, digits)),
-        folder=str(tmp_path / "work"),
-        data=tmp_path / "data",
-        epochs=3,
-        batch=16,
-        options={
-            "train_dataloader.batch_size": 6,
-            "train_cfg.max_epochs": 6,
-            "param_scheduler": [warm_up],
-            "val_evaluator.metric": "proposal",
-            "work_dir": "elsewhere",
-        },
+        TrainOptions(
+            folder=str(tmp_path / "work"),
+            data=tmp_path / "data",
+            epochs=3,
+            batch=16,
+            options={
+                "train_dataloader.batch_size": 6,
+                "train_cfg.max_epochs": 6,
+                "param_scheduler": [warm_up],
+                "val_evaluator.metric": "proposal",
+                "work_dir": "elsewhere",
+            },
+        ),
     )
     (config,) = configs
     assert (config.train_dataloader.batch_size, config.optim_wrapper.accumulative_counts) == (4, 4)
@@ -77,9 +80,11 @@ def test_a_config_of_a_continued_training_begins_anew(tmp_path: Path, digits: Pa
     torch.save({"state_dict": {}}, old)
     config = write_config(work, digits)
     config.write_text(config.read_text() + f"\nresume, load_from = True, {str(old)!r}\n")
-    launch.train(str(work), folder=str(tmp_path / "new"))
-    launch.train(str(work), options={"resume": True, "load_from": str(old)}, folder=str(tmp_path / "newer"))
-    launch.train(str(work), overwrite=True)
+    launch.train(str(work), TrainOptions(folder=str(tmp_path / "new")))
+    launch.train(
+        str(work), TrainOptions(options={"resume": True, "load_from": str(old)}, folder=str(tmp_path / "newer"))
+    )
+    launch.train(str(work), TrainOptions(overwrite=True))
     assert [(each.resume, each.load_from) for each in configs] == [(False, None), (True, str(old)), (False, None)]
     assert not old.exists()
 
@@ -91,13 +96,13 @@ def test_what_torchrun_starts_again_is_continued(
     last = tmp_path / "epoch_1.pth"
     torch.save({"state_dict": {}, "meta": {"iter": 5}}, last)
     with pytest.raises(InputError, match="--checkpoint-activations: ToyDetector has no block"):
-        launch.train(str(toy_config), folder=str(tmp_path), overwrite=True, checkpoint_activations=True)
+        launch.train(str(toy_config), TrainOptions(folder=str(tmp_path), overwrite=True, checkpoint_activations=True))
     assert last.exists()
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     runners = []
     monkeypatch.setattr(launch, "run_training", lambda runner, remarks: runners.append(runner))
     for overwrite in (True, False):
-        launch.train(str(toy_config), folder=str(tmp_path), overwrite=overwrite)
+        launch.train(str(toy_config), TrainOptions(folder=str(tmp_path), overwrite=overwrite))
         assert vars(runners.pop()) == {"_load_from": str(last), "_resume": True}
 
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from brs_detr.backbones import TimmBackbone
 from brs_detr.engine import launch, tuning
+from brs_detr.engine.train_options import TrainOptions
 from brs_detr.errors import InputError
 from brs_detr.weights import read_checkpoint
 from tests.engine.toy import ToyDetector
@@ -103,14 +104,14 @@ def test_a_training_with_all_of_them(
     monkeypatch.setattr(Config, "pretty_text", "")  # formatting it takes longer than the training
     work = tmp_path / "work"
     options: dict[str, Any] = dict(folder=str(work), average=True, patience=1, freeze_backbone=True)
-    launch.train(str(tmp_path / "toy.py"), **options)
+    launch.train(str(tmp_path / "toy.py"), TrainOptions(**options))
     assert json.loads((work / "training.json").read_text())["epochs"] == 2
     assert "and not better in 1 evaluation since (--early-stop)." in "".join(capfd.readouterr())
     saved = read_checkpoint(work / "epoch_2.pth")
     assert int(saved["ema_state_dict"]["steps"]) == saved["meta"]["iter"]
     assert len(saved["optimizer"]["state"]) == 2  # of the layer that is not in the backbone
     assert saved["state_dict"]["backbone.1.num_batches_tracked"] == 0
-    launch.train(str(tmp_path / "toy.py"), resume="auto", **options)
+    launch.train(str(tmp_path / "toy.py"), TrainOptions(resume="auto", **options))
     assert json.loads((work / "training.json").read_text())["epochs"] == 2
     with pytest.raises(InputError, match="is of a training with --ema: give it again"):
-        launch.train(str(tmp_path / "toy.py"), resume="auto", **options | dict(average=False))
+        launch.train(str(tmp_path / "toy.py"), TrainOptions(resume="auto", **options | dict(average=False)))

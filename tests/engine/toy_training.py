@@ -17,6 +17,7 @@ from brs_detr import endings, peers
 from brs_detr.engine import launch
 from brs_detr.engine.curves import read_scalars
 from brs_detr.engine.resuming import AUTO
+from brs_detr.engine.train_options import TrainOptions
 from brs_detr.engine.work_dir import checkpoints
 from brs_detr.weights import read_checkpoint
 
@@ -46,7 +47,7 @@ def train(config: Path, work: Path, arguments: dict[str, Any], spoil: Spoil | No
     if spoil:
         spoil()
     with endings.ends_with_a_sentence([]), peers.together():
-        launch.train(str(config), folder=str(work), resume=AUTO, **arguments)
+        launch.train(str(config), TrainOptions(folder=str(work), resume=AUTO, **arguments))
 
 
 def start(config: Path, work: Path, spoil: Spoil | None = None, **arguments: Any) -> ForkServerProcess:

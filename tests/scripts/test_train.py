@@ -15,6 +15,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from brs_detr.engine import launch, work_dir
+from brs_detr.engine.train_options import TrainOptions
 from brs_detr.errors import InputError
 from brs_detr.weights import read_checkpoint
 from tests.scripts.processes import run, start, write_config
@@ -91,7 +92,7 @@ def test_nothing_is_written_for_bad_input(
     tmp_path: Path, config: Path, arguments: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(InputError, match=sentence):
-        launch.train(str(config), folder=str(tmp_path / "work"), **arguments)
+        launch.train(str(config), TrainOptions(folder=str(tmp_path / "work"), **arguments))
     assert not (tmp_path / "work").exists()
 
 
@@ -100,7 +101,10 @@ def test_overwrite_does_not_remove_what_the_config_loads(tmp_path: Path, config:
     checkpoint.parent.mkdir()
     torch.save(MODELS.build(Config.fromfile(config).model).state_dict(), checkpoint)
     with pytest.raises(InputError, match=r"--overwrite would remove .*epoch_3"):
-        launch.train(str(config), folder=str(checkpoint.parent), overwrite=True, options={"load_from": str(checkpoint)})
+        launch.train(
+            str(config),
+            TrainOptions(folder=str(checkpoint.parent), overwrite=True, options={"load_from": str(checkpoint)}),
+        )
     assert checkpoint.exists()
 
 
@@ -115,7 +119,7 @@ def test_another_architecture_and_other_classes(tmp_path: Path, config: Path, di
     model = MODELS.build(Config.fromfile(config).model | {"num_queries": 30})
     torch.save(model.state_dict(), tmp_path / "other.pth")
     with pytest.raises(InputError, match=r"other\.pth is of another architecture"):
-        launch.train(str(config), folder=str(tmp_path / "refused"), load_from=str(tmp_path / "other.pth"))
+        launch.train(str(config), TrainOptions(folder=str(tmp_path / "refused"), load_from=str(tmp_path / "other.pth")))
     work = tmp_path / "work"
     options = {"model.bbox_head.num_classes": 3} | {
         f"{split}_dataloader.dataset.metainfo.classes": ("1", "2", "3") for split in ("train", "val", "test")
@@ -123,7 +127,9 @@ def test_another_architecture_and_other_classes(tmp_path: Path, config: Path, di
     model = MODELS.build(Config.fromfile(config).model)
     model.init_weights()  # until then some parameters are whatever the memory held
     torch.save(model.state_dict(), tmp_path / "ten.pth")
-    launch.train(str(config), folder=str(work), load_from=str(tmp_path / "ten.pth"), epochs=1, options=options)
+    launch.train(
+        str(config), TrainOptions(folder=str(work), load_from=str(tmp_path / "ten.pth"), epochs=1, options=options)
+    )
     trained = read_checkpoint(str(work / "epoch_1.pth"))["state_dict"]
     assert len(trained["bbox_head.cls_branches.0.bias"]) == 3
 
