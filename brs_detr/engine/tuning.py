@@ -22,10 +22,7 @@ from brs_detr.errors import InputError
 from brs_detr.weights import read_checkpoint
 
 AVERAGE = dict(type="AveragingHook")
-LONGEST, SHARE = (
-    5000,
-    0.1,
-)  # iterations that the average spans: mmdet's number, but no more than a share of the training
+LONGEST, SHARE = 5000, 0.1  # the average spans mmdet's number of iterations, but no more than a share of them
 LEAST_GAIN = 0.0005  # half the last digit of mmdet's metrics
 LOGGERS = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbVisBackend", "mlflow": "MLflowVisBackend"}
 FINE_TUNING = 0.1  # of a learning rate that trains a detector from its backbone's weights
