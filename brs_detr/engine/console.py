@@ -86,9 +86,12 @@ def quieten(logger: logging.Logger) -> None:
 def _raise(handler: logging.Handler, record: logging.LogRecord) -> None:
     """Pass on the error that a handler meets, in place of its traceback for every line: a closed pipe, a full disk."""
     error = sys.exc_info()[1]
-    if isinstance(error, OSError) and error.errno and isinstance(handler, logging.FileHandler):
+    if not isinstance(error, OSError):
+        logging.Handler.handleError(handler, record)
+        return
+    if error.errno and isinstance(handler, logging.FileHandler):
         error.filename = error.filename or handler.baseFilename
-    raise
+    raise error
 
 
 def warn(remark: str) -> None:

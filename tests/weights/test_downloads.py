@@ -107,7 +107,8 @@ def test_odd_names_stay_in_the_cache(server: Server, cache: Path) -> None:
 
 
 DOWNLOAD = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 from brs_detr.weights.locating import locate
 print("ready", flush=True)
 locate(sys.argv[1])
