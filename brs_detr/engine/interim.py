@@ -30,7 +30,10 @@ class Saved:
 
 
 def largest(*values: int) -> list[int]:
-    """The largest of each value over all processes; one small message."""
+    """The largest of each value over all processes: one small message, and none where there is one process.
+
+    The host waits for it, since all processes have to leave the loop after the same iteration.
+    """
     tensor = torch.tensor(values)
     all_reduce(tensor, op="max")
     return tensor.tolist()

@@ -202,11 +202,15 @@ def evaluate(
         console.close_progress(runner)
     metrics = without_prefix({name: float(value) for name, value in results.items()})
     if is_main_process():
-        path = Path(out) if out else Path(runner.log_dir, "metrics.json")
-        found = reporting.by_class(runner.test_evaluator) if per_class else None
-        write_json(path, metrics | ({} if found is None else {BY_CLASS: found}))
-        if found is not None:
-            reporting.print_by_class(found)
-        print(printable(f"{path}: ") + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
+        write_metrics(runner, metrics, Path(out) if out else Path(runner.log_dir, "metrics.json"), per_class)
     distributed.stop()
     return metrics
+
+
+def write_metrics(runner: Evaluator, metrics: dict[str, float], path: Path, per_class: bool) -> None:
+    """Write the metrics, those of each class beside them if asked for, and print them."""
+    found = reporting.by_class(runner.test_evaluator) if per_class else None
+    write_json(path, metrics | ({} if found is None else {BY_CLASS: found}))
+    if found is not None:
+        reporting.print_by_class(found)
+    print(printable(f"{path}: ") + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
