@@ -20,7 +20,7 @@ from pycocotools import cocoeval, mask
 from pycocotools.coco import COCO
 
 from brs_detr.data.coco_evaluation import evaluation_class
-from brs_detr.engine.console import silence_prints, silence_third_parties
+from brs_detr.engine.progress.console import silence_prints, silence_third_parties
 from brs_detr.files import write_text
 from brs_detr.timing.report import environment
 

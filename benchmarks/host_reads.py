@@ -27,7 +27,7 @@ from torch import nn
 
 import brs_detr.registry  # noqa: F401
 from brs_detr.endings import ends_with_a_sentence
-from brs_detr.engine.console import silence_third_parties
+from brs_detr.engine.progress.console import silence_third_parties
 from brs_detr.timing.counting import CountSynchronisations
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -21,8 +21,8 @@ import torch
 from mmengine.config import Config
 
 import brs_detr.registry  # noqa: F401
-from brs_detr.engine.activations import checkpoint_activations
-from brs_detr.engine.console import silence_third_parties
+from brs_detr.engine.progress.console import silence_third_parties
+from brs_detr.engine.running.activations import checkpoint_activations
 from brs_detr.files import write_text
 from brs_detr.timing.random_data import number_of_classes, random_batch
 from brs_detr.timing.report import environment

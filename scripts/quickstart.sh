@@ -40,4 +40,4 @@ if [ -e "$final" ]; then
     echo "The earlier result is now in $earlier"
 fi
 mv "$work" "$final"
-"$PYTHON" -m brs_detr.engine.summary "$final"
+"$PYTHON" -m brs_detr.engine.progress.summary "$final"

@@ -8,12 +8,12 @@ import brs_detr.ops  # noqa: F401  (before anything of mmdet: it makes mmcv.ops 
 
 # isort: split
 from brs_detr import backbones, data, detectors, heads, weights  # noqa: F401
-from brs_detr.engine import config_names
-from brs_detr.engine.checkpoints import WholeCheckpointHook, write_whole_files
-from brs_detr.engine.config import BFloat16OptimWrapper
-from brs_detr.engine.console import ProgressHook
-from brs_detr.engine.curves import CurvesHook
-from brs_detr.engine.log_lines import TrainingLogProcessor
+from brs_detr.engine.progress.console import ProgressHook
+from brs_detr.engine.progress.curves import CurvesHook
+from brs_detr.engine.progress.log_lines import TrainingLogProcessor
+from brs_detr.engine.running.checkpoints import WholeCheckpointHook, write_whole_files
+from brs_detr.engine.setup import config_names
+from brs_detr.engine.setup.config import BFloat16OptimWrapper
 from brs_detr.timing.loss_time import LossTimeHook
 
 write_whole_files()

@@ -9,9 +9,9 @@ from typing import Any, NoReturn
 from mmengine.config import DictAction
 
 from brs_detr.endings import REFUSED
-from brs_detr.engine.distributed import LAUNCHERS
-from brs_detr.engine.pipelines import FLIPS
-from brs_detr.engine.tuning import LOGGERS
+from brs_detr.engine.running.distributed import LAUNCHERS
+from brs_detr.engine.running.tuning import LOGGERS
+from brs_detr.engine.setup.pipelines import FLIPS
 
 
 class Parser(argparse.ArgumentParser):

@@ -15,7 +15,7 @@ from rich.table import Table
 from brs_detr.data.checks import coco_sources
 from brs_detr.data.coco_checks import Report, check_all_images, check_source
 from brs_detr.data.coco_file import CocoSource
-from brs_detr.engine.config import load_config
+from brs_detr.engine.setup.config import load_config
 from brs_detr.errors import InputError
 from brs_detr.files import check_destination, write_text
 

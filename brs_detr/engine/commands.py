@@ -9,14 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from brs_detr import endings, peers
-from brs_detr.engine import arguments, config_errors, config_names, console, launch, timing_command
+from brs_detr.engine import arguments, launch, timing_command
 from brs_detr.engine.arguments import KeyValue
 from brs_detr.engine.checking import check_data
 from brs_detr.engine.converting import convert
-from brs_detr.engine.predict import predict
-from brs_detr.engine.resuming import LAST
+from brs_detr.engine.inference.predict import predict
+from brs_detr.engine.progress import console
+from brs_detr.engine.running.resuming import LAST
+from brs_detr.engine.running.trained import checkpoint_of
+from brs_detr.engine.setup import config_errors, config_names
 from brs_detr.engine.train_options import TrainOptions
-from brs_detr.engine.trained import checkpoint_of
 from brs_detr.errors import printable
 from brs_detr.files import check_destination
 

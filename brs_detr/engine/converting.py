@@ -10,8 +10,8 @@ from mmengine.registry import init_default_scope
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from brs_detr.engine.config import read_config
-from brs_detr.engine.config_names import CONFIGS
+from brs_detr.engine.setup.config import read_config
+from brs_detr.engine.setup.config_names import CONFIGS
 from brs_detr.errors import CheckpointError
 from brs_detr.files import whole_file
 from brs_detr.weights import (

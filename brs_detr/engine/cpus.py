@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from brs_detr.endings import ends_with_a_sentence
 from brs_detr.engine import commands
-from brs_detr.engine.config import load_config
+from brs_detr.engine.setup.config import load_config
 
 
 def cpus_of(config: Config) -> int:

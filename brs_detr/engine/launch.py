@@ -8,25 +8,14 @@ from mmengine.config import Config
 from mmengine.dist import get_world_size, is_main_process
 
 from brs_detr.data.checks import check_data
-from brs_detr.engine import (
-    activations,
-    batches,
-    console,
-    distributed,
-    divergence,
-    own_data,
-    pipelines,
-    reporting,
-    resuming,
-    tuning,
-    views,
-    work_dir,
-)
-from brs_detr.engine.checkpoints import Evaluator, Runner
-from brs_detr.engine.config import load_config, rank_over_processes, set_epochs, strings, use_mixed_precision
-from brs_detr.engine.metrics import BY_CLASS, may_be_replaced, without_prefix
-from brs_detr.engine.own_data import OwnData
-from brs_detr.engine.preemption import preemptible
+from brs_detr.engine.progress import console, reporting
+from brs_detr.engine.progress.metrics import BY_CLASS, may_be_replaced, without_prefix
+from brs_detr.engine.running import activations, batches, distributed, divergence, resuming, tuning, work_dir
+from brs_detr.engine.running.checkpoints import Evaluator, Runner
+from brs_detr.engine.running.preemption import preemptible
+from brs_detr.engine.setup import own_data, pipelines, views
+from brs_detr.engine.setup.config import load_config, rank_over_processes, set_epochs, strings, use_mixed_precision
+from brs_detr.engine.setup.own_data import OwnData
 from brs_detr.engine.train_options import NOTHING, TrainOptions
 from brs_detr.errors import InputError, printable
 from brs_detr.files import check_destination, write_json

@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from brs_detr.engine import console
 from brs_detr.engine.arguments import KeyValue
-from brs_detr.engine.config import load_config
-from brs_detr.engine.trained import checkpoint_of
+from brs_detr.engine.progress import console
+from brs_detr.engine.running.trained import checkpoint_of
+from brs_detr.engine.setup.config import load_config
 from brs_detr.errors import InputError
 from brs_detr.files import check_destination
 from brs_detr.timing import display, report

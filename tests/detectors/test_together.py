@@ -18,7 +18,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from brs_detr.engine.config import rank_over_processes
+from brs_detr.engine.setup.config import rank_over_processes
 from brs_detr.heads.together import MODULE, rank_together
 from brs_detr.timing.loss_time import LossTimer, classification_losses
 from tests.configs.test_configs import build_model, number_of_classes

@@ -9,7 +9,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from benchmarks.host_reads import batch, tiny_model
-from brs_detr.engine.activations import Recomputed, checkpoint_activations
+from brs_detr.engine.running.activations import Recomputed, checkpoint_activations
 from brs_detr.errors import InputError
 
 SWIN = dict(type="Swin", embed_dims=12, depths=[2, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4, drop_path_rate=0.3)

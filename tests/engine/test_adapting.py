@@ -9,7 +9,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from brs_detr.data.checks import check_evaluators, coco_sources, declared_class_counts, leaf_datasets
-from brs_detr.engine import adapting, pipelines
+from brs_detr.engine.setup import adapting, pipelines
 from brs_detr.weights import Skeleton
 from tests.configs.test_configs import CONFIGS
 from tests.reference import ROOT

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from brs_detr.engine import launch
-from brs_detr.engine.batches import set_batch
+from brs_detr.engine.running.batches import set_batch
 from brs_detr.engine.train_options import TrainOptions
 from brs_detr.errors import InputError
 from brs_detr.weights import read_checkpoint

@@ -8,9 +8,10 @@ import torch
 from mmengine.fileio import get_file_backend
 from mmengine.logging import MessageHub
 
-from brs_detr.engine import WholeCheckpointHook, work_dir
-from brs_detr.engine.checkpoints import WholeFileBackend
-from brs_detr.engine.resuming import LAST, find_checkpoint
+from brs_detr.engine import WholeCheckpointHook
+from brs_detr.engine.running import work_dir
+from brs_detr.engine.running.checkpoints import WholeFileBackend
+from brs_detr.engine.running.resuming import LAST, find_checkpoint
 from brs_detr.weights import read_checkpoint
 
 

@@ -9,7 +9,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import OPTIM_WRAPPERS, DefaultScope
 from torch import Tensor, nn
 
-from brs_detr.engine.config import load_config, rank_over_processes, set_epochs, use_mixed_precision
+from brs_detr.engine.setup.config import load_config, rank_over_processes, set_epochs, use_mixed_precision
 from brs_detr.errors import InputError
 
 

@@ -8,7 +8,7 @@ import pytest
 from mmengine.runner import Runner
 from torch import nn
 
-from brs_detr.engine.config_errors import explained
+from brs_detr.engine.setup.config_errors import explained
 from tests.scripts.processes import write_config
 
 Program = Callable[..., tuple[int, str, str]]

@@ -9,8 +9,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 from brs_detr.detectors import CoDETR
-from brs_detr.engine import config_names
 from brs_detr.engine.launch import load_config
+from brs_detr.engine.setup import config_names
 from brs_detr.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ from mmengine.dataset import DefaultSampler
 from mmengine.runner import Runner
 from torch.utils.data import BatchSampler
 
-from brs_detr.engine.seeding import SeededBatchSampler, SeedingHook
+from brs_detr.engine.running.seeding import SeededBatchSampler, SeedingHook
 from tests.engine.toy import write_iterations_config
 from tests.engine.toy_training import run, state
 

@@ -11,9 +11,9 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from brs_detr.engine import curves
-from brs_detr.engine.curves import Rows, draw_curves, read_scalars
-from brs_detr.engine.loss_parts import loss_parts
+from brs_detr.engine.progress import curves
+from brs_detr.engine.progress.curves import Rows, draw_curves, read_scalars
+from brs_detr.engine.progress.loss_parts import loss_parts
 
 
 def write_run(work_dir: Path, name: str, rows: list[dict]) -> None:

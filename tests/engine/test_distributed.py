@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 import pytest
 import torch
 
-from brs_detr.engine import distributed
+from brs_detr.engine.running import distributed
 from brs_detr.errors import InputError
 
 

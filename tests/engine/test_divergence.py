@@ -13,8 +13,8 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData
 from torch import nn
 
-from brs_detr.engine import divergence
-from brs_detr.engine.divergence import DivergenceError
+from brs_detr.engine.running import divergence
+from brs_detr.engine.running.divergence import DivergenceError
 from brs_detr.files import write_json
 from tests.scripts.processes import write_config
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from brs_detr.engine import pictures
-from brs_detr.engine.labels import ELLIPSIS, class_text, overlaps, place, score_text, shortened, text_size
+from brs_detr.engine.inference import pictures
+from brs_detr.engine.inference.labels import ELLIPSIS, class_text, overlaps, place, score_text, shortened, text_size
 
 
 @pytest.mark.parametrize(

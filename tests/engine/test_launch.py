@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from brs_detr.engine import launch
-from brs_detr.engine.checkpoints import Runner
+from brs_detr.engine.running.checkpoints import Runner
 from brs_detr.engine.train_options import TrainOptions
 from brs_detr.errors import InputError
 from tests.data import own

@@ -2,7 +2,7 @@
 
 import logging
 
-from brs_detr.engine.log_lines import ShortLines, TrainingLine, losses_text
+from brs_detr.engine.progress.log_lines import ShortLines, TrainingLine, losses_text
 
 
 def test_the_console_shows_sums() -> None:

@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData
 
 from brs_detr.data.masks import decode
-from brs_detr.engine import pictures
-from brs_detr.engine.predict import GroundTruth, predict
+from brs_detr.engine.inference import pictures
+from brs_detr.engine.inference.predict import GroundTruth, predict
 from tests.reference import ROOT
 
 

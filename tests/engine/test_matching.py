@@ -9,8 +9,8 @@ from mmengine.structures import InstanceData
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from brs_detr.engine import pictures
-from brs_detr.engine.matching import FALSE, FOUND, IGNORED, MISSED, TRUE, match
+from brs_detr.engine.inference import pictures
+from brs_detr.engine.inference.matching import FALSE, FOUND, IGNORED, MISSED, TRUE, match
 
 
 def instances(count: int, generator: np.random.Generator) -> InstanceData:

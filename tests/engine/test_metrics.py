@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from brs_detr.engine.metrics import ap_labels, without_prefix
-from brs_detr.engine.summary import summary
+from brs_detr.engine.progress.metrics import ap_labels, without_prefix
+from brs_detr.engine.progress.summary import summary
 
 TRAINING = {"epochs": 12, "seconds": 60.0, "peak_memory_gb": 1.5}
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from brs_detr.engine import pipelines, schedules
-from brs_detr.engine.config import load_config
+from brs_detr.engine.running import schedules
+from brs_detr.engine.setup import pipelines
+from brs_detr.engine.setup.config import load_config
 from brs_detr.errors import InputError
 from tests.reference import ROOT
 

@@ -14,9 +14,9 @@ from types import SimpleNamespace
 import pytest
 
 from brs_detr import peers
-from brs_detr.engine import interim, preemption
-from brs_detr.engine.checkpoints import WholeFileBackend
-from brs_detr.engine.interim import InterimCheckpointHook
+from brs_detr.engine.running import interim, preemption
+from brs_detr.engine.running.checkpoints import WholeFileBackend
+from brs_detr.engine.running.interim import InterimCheckpointHook
 from brs_detr.errors import InputError
 from brs_detr.weights import read_checkpoint
 from tests.engine.toy import ToyDetector

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from brs_detr.engine import work_dir
-from brs_detr.engine.resuming import AUTO, LAST, check_options, find_checkpoint, sweep
+from brs_detr.engine.running import work_dir
+from brs_detr.engine.running.resuming import AUTO, LAST, check_options, find_checkpoint, sweep
 from brs_detr.errors import CheckpointError, InputError
 from brs_detr.weights import read_checkpoint
 from tests.engine.toy_training import run

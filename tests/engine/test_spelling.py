@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from brs_detr.engine.spelling import misspelt_entries, misspelt_options
+from brs_detr.engine.setup.spelling import misspelt_entries, misspelt_options
 from tests.configs.test_configs import CONFIGS
 from tests.scripts.processes import write_config
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from brs_detr.engine.config_names import locate
-from brs_detr.engine.trained import checkpoint_in, checkpoint_of
+from brs_detr.engine.running.trained import checkpoint_in, checkpoint_of
+from brs_detr.engine.setup.config_names import locate
 from brs_detr.errors import InputError
 
 

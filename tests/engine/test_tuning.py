@@ -14,7 +14,8 @@ from mmengine.config import Config
 from torch import nn
 
 from brs_detr.backbones import TimmBackbone
-from brs_detr.engine import launch, tuning
+from brs_detr.engine import launch
+from brs_detr.engine.running import tuning
 from brs_detr.engine.train_options import TrainOptions
 from brs_detr.errors import InputError
 from brs_detr.weights import read_checkpoint

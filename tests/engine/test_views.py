@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from brs_detr.engine.metrics import may_be_replaced
-from brs_detr.engine.reporting import check_predictions
-from brs_detr.engine.views import limits, use_views
+from brs_detr.engine.progress.metrics import may_be_replaced
+from brs_detr.engine.progress.reporting import check_predictions
+from brs_detr.engine.setup.views import limits, use_views
 from brs_detr.errors import InputError
 from tests.engine.test_tuning import FAMILIES, read
 from tests.scripts.processes import ROOT

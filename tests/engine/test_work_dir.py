@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from brs_detr.engine import work_dir
+from brs_detr.engine.running import work_dir
 from brs_detr.errors import InputError
 
 

@@ -15,10 +15,10 @@ from mmengine.config import Config
 
 from brs_detr import endings, peers
 from brs_detr.engine import launch
-from brs_detr.engine.curves import read_scalars
-from brs_detr.engine.resuming import AUTO
+from brs_detr.engine.progress.curves import read_scalars
+from brs_detr.engine.running.resuming import AUTO
+from brs_detr.engine.running.work_dir import checkpoints
 from brs_detr.engine.train_options import TrainOptions
-from brs_detr.engine.work_dir import checkpoints
 from brs_detr.weights import read_checkpoint
 
 SECONDS = "time", "data_time", "loss_time"  # of a log line; they differ

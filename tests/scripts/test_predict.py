@@ -13,8 +13,9 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
-from brs_detr.engine import launch, pictures
-from brs_detr.engine.predict import GroundTruth, picture_names, predict
+from brs_detr.engine import launch
+from brs_detr.engine.inference import pictures
+from brs_detr.engine.inference.predict import GroundTruth, picture_names, predict
 from brs_detr.errors import InputError
 from tests.scripts.processes import run, write_config
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="two proc
 ONE_WAITS = """
 import os, sys, time
 from brs_detr import endings, peers
-from brs_detr.engine import distributed
+from brs_detr.engine.running import distributed
 with endings.ends_with_a_sentence([]), peers.together():
     distributed.start("pytorch")
     if os.environ["RANK"] == "0":

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from brs_detr.engine import cpus, preemption
+from brs_detr.engine import cpus
+from brs_detr.engine.running import preemption
 from tests.scripts.processes import ROOT, TINY
 
 SHOW = '#!/bin/sh\n[ "$1" = -c ] && echo 1 || echo "$BRS_DETR_COMMAND"\n'

@@ -14,7 +14,8 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
-from brs_detr.engine import launch, work_dir
+from brs_detr.engine import launch
+from brs_detr.engine.running import work_dir
 from brs_detr.engine.train_options import TrainOptions
 from brs_detr.errors import InputError
 from brs_detr.weights import read_checkpoint

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from brs_detr.engine import distributed
+from brs_detr.engine.running import distributed
 from brs_detr.errors import InputError
 from brs_detr.weights import CheckpointError, read_checkpoint
 from brs_detr.weights.locating import locate

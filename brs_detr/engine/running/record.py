@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from brs_detr.engine.preemption import SIGNALS
+from brs_detr.engine.running.preemption import SIGNALS
 
 KEY = "record"  # in a checkpoint's meta
 Segment = dict[str, float]

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from mmengine.structures import InstanceData
 
-from brs_detr.engine.labels import class_text, place, score_text, shortened, text_size, write
-from brs_detr.engine.matching import FALSE, FOUND, IGNORED, MISSED, TRUE, match
+from brs_detr.engine.inference.labels import class_text, place, score_text, shortened, text_size, write
+from brs_detr.engine.inference.matching import FALSE, FOUND, IGNORED, MISSED, TRUE, match
 
 Colour = tuple[int, int, int]
 

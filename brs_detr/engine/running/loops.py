@@ -13,8 +13,8 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, R
 from torch import nn
 from torch.utils.data import DataLoader
 
-from brs_detr.engine.record import images_per_iteration
-from brs_detr.engine.seeding import SeededBatchSampler
+from brs_detr.engine.running.record import images_per_iteration
+from brs_detr.engine.running.seeding import SeededBatchSampler
 
 
 @LOOPS.register_module()

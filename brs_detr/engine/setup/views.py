@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from brs_detr.engine import pipelines
+from brs_detr.engine.setup import pipelines
 from brs_detr.errors import InputError
 
 SCALES = (1.0, 1.25)  # times the size of the test pipeline

@@ -12,10 +12,10 @@ from mmengine.config import utils
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
 
-from brs_detr.engine import trained
+from brs_detr.engine.running import trained
 
 PACKAGE = "brs_detr"
-CONFIGS = Path(__file__).resolve().parents[1] / ".mim" / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / ".mim" / "configs"
 
 
 def register() -> None:

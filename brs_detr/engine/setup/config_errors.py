@@ -23,7 +23,7 @@ from torch import nn
 
 from brs_detr.causes import cause_of, name_of
 from brs_detr.data import checks as data_checks
-from brs_detr.engine.spelling import nearest
+from brs_detr.engine.setup.spelling import nearest
 from brs_detr.errors import InputError
 
 READERS = {"fromfile", "_file2dict", "_is_lazy_import", "_parse_lazy_import"}  # with a local variable `filename`

@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.config import Config, ConfigDict
 
 from brs_detr.data.checks import coco_evaluators, declared_class_counts, leaf_datasets
-from brs_detr.engine import pipelines
+from brs_detr.engine.setup import pipelines
 
 Places = Mapping[str, tuple[Path, Path]]  # of a split: its COCO file, and the folder of its images
 SMALL, LARGE = 16, 64  # pixels that the side of an object should have when it reaches the model

@@ -8,7 +8,7 @@ from typing import Any
 from mmdet.registry import LOG_PROCESSORS
 from mmengine.runner import LogProcessor, Runner
 
-from brs_detr.engine.loss_parts import loss_parts
+from brs_detr.engine.progress.loss_parts import loss_parts
 from brs_detr.timing.loss_time import LOSS_TIME
 
 

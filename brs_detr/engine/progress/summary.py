@@ -1,6 +1,6 @@
 """A few lines about a finished work directory: AP, time, where to look.
 
-python -m brs_detr.engine.summary work_dirs/quickstart
+python -m brs_detr.engine.progress.summary work_dirs/quickstart
 """
 
 import argparse
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from brs_detr.endings import add_debug, ends_with_a_sentence
-from brs_detr.engine.metrics import ap_labels
+from brs_detr.engine.progress.metrics import ap_labels
 from brs_detr.errors import InputError
 
 CONTENTS = {

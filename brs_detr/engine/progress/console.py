@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from pycocotools import coco, cocoeval
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from brs_detr.engine.log_lines import ShortLines, losses_text
+from brs_detr.engine.progress.log_lines import ShortLines, losses_text
 
 # Beginnings of mmengine's messages that fill screens or speak of its own code.
 HOUSEKEEPING = (

@@ -14,8 +14,8 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from brs_detr.engine.loss_parts import loss_parts
-from brs_detr.engine.metrics import ap_labels
+from brs_detr.engine.progress.loss_parts import loss_parts
+from brs_detr.engine.progress.metrics import ap_labels
 from brs_detr.files import write_bytes
 
 Rows = dict[int, dict[str, Any]]

@@ -18,8 +18,9 @@ from rich.table import Table
 from brs_detr.data.coco_file import Content, listed
 from brs_detr.data.layouts import Split
 from brs_detr.data.splits import find_splits, shared_images
-from brs_detr.engine import adapting, distributed, pipelines
-from brs_detr.engine.work_dir import CONVERTED
+from brs_detr.engine.running import distributed
+from brs_detr.engine.running.work_dir import CONVERTED
+from brs_detr.engine.setup import adapting, pipelines
 from brs_detr.errors import InputError, printable
 from brs_detr.files import check_destination, write_text
 

@@ -3,7 +3,7 @@
 import zipfile
 from pathlib import Path
 
-from brs_detr.engine.work_dir import checkpoints
+from brs_detr.engine.running.work_dir import checkpoints
 from brs_detr.errors import InputError
 
 CONFIGS = ("*.py", "*.yaml", "*.yml")  # as mmengine leaves them there

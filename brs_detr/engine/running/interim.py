@@ -9,9 +9,9 @@ from mmengine.dist import all_reduce, barrier, broadcast, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from brs_detr.engine.loops import evaluation_is_due
-from brs_detr.engine.preemption import SIGNALS, Preempted
-from brs_detr.engine.work_dir import INTERIM
+from brs_detr.engine.running.loops import evaluation_is_due
+from brs_detr.engine.running.preemption import SIGNALS, Preempted
+from brs_detr.engine.running.work_dir import INTERIM
 from brs_detr.files import write_text
 
 

@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
-from brs_detr.engine import work_dir
-from brs_detr.engine.record import Record, global_batch
+from brs_detr.engine.running import work_dir
+from brs_detr.engine.running.record import Record, global_batch
 from brs_detr.errors import CheckpointError, InputError
 from brs_detr.weights import read_checkpoint
 

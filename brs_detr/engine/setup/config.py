@@ -15,7 +15,8 @@ from mmengine.fileio.handlers import YamlHandler
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from brs_detr.engine import config_errors, config_names, console, pipelines, spelling
+from brs_detr.engine.progress import console
+from brs_detr.engine.setup import config_errors, config_names, pipelines, spelling
 from brs_detr.errors import InputError
 from brs_detr.heads.ranking import RankingMixin
 from brs_detr.losses import RankingLoss

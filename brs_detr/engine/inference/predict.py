@@ -21,10 +21,10 @@ from brs_detr.data import masks
 from brs_detr.data.checks import check_class_counts, classes_of, leaf_datasets
 from brs_detr.data.coco_file import read_annotations
 from brs_detr.data.images import read_image
-from brs_detr.engine import console
-from brs_detr.engine.config import load_config
-from brs_detr.engine.divergence import DivergenceError, check_predictions, watch_heads
-from brs_detr.engine.pictures import draw
+from brs_detr.engine.inference.pictures import draw
+from brs_detr.engine.progress import console
+from brs_detr.engine.running.divergence import DivergenceError, check_predictions, watch_heads
+from brs_detr.engine.setup.config import load_config
 from brs_detr.errors import IncompleteError, InputError
 from brs_detr.files import check_destination, write_bytes, write_json
 from brs_detr.timing.run import usable_device

@@ -14,13 +14,14 @@ from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from brs_detr.engine import console, resuming, schedules, tuning, work_dir
-from brs_detr.engine.divergence import DivergenceHook, check_weights
-from brs_detr.engine.interim import InterimCheckpointHook, Saved, accumulates
-from brs_detr.engine.loops import continued_loop
-from brs_detr.engine.preemption import protect_worker
-from brs_detr.engine.record import Record, RecordHook
-from brs_detr.engine.seeding import SeedingHook, seeded_loader
+from brs_detr.engine.progress import console
+from brs_detr.engine.running import resuming, schedules, tuning, work_dir
+from brs_detr.engine.running.divergence import DivergenceHook, check_weights
+from brs_detr.engine.running.interim import InterimCheckpointHook, Saved, accumulates
+from brs_detr.engine.running.loops import continued_loop
+from brs_detr.engine.running.preemption import protect_worker
+from brs_detr.engine.running.record import Record, RecordHook
+from brs_detr.engine.running.seeding import SeedingHook, seeded_loader
 from brs_detr.errors import InputError, printable
 from brs_detr.files import write_bytes
 from brs_detr.heads.together import rank_together

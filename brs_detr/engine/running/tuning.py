@@ -17,7 +17,7 @@ from mmengine.hooks import EarlyStoppingHook, EMAHook
 from mmengine.runner import Runner
 from torch import nn
 
-from brs_detr.engine.batches import counted
+from brs_detr.engine.running.batches import counted
 from brs_detr.errors import InputError
 from brs_detr.weights import read_checkpoint
 
