@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmdet.registry import TRANSFORMS
+from PIL import Image
 
 from brs_detr.errors import InputError
 
 # Longer side by shorter side: beyond, keeping the aspect while resizing to 128 pixels leaves a side of none.
 MOST_ELONGATED = 250
+TURNED = {5, 6, 7, 8}  # EXIF orientations that exchange width and height
+ORIENTATION = 274
 OF_THE_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
@@ -112,3 +115,23 @@ def open_all(
             faults += [fault] if fault else []
             after_each()
     return unreadable, resized
+
+
+def size_of(image: Path) -> tuple[int, int]:
+    """Width and height of the upright image, from its header.
+
+    Raises:
+        InputError: it is no image.
+    """
+    try:
+        with Image.open(image) as opened:
+            turned = opened.getexif().get(ORIENTATION) in TURNED
+            return (opened.height, opened.width) if turned else opened.size
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"The image {image} cannot be read: replace the file, or remove it.") from error
+
+
+def sizes_of(images: list[Path]) -> list[tuple[int, int]]:
+    """`size_of` each."""
+    with ThreadPool(min(8, os.cpu_count() or 1)) as pool:
+        return pool.map(size_of, images)

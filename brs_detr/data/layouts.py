@@ -22,8 +22,8 @@ WORDS = {  # of a path that tell its split
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 LOOKED_FOR = (
     "COCO files (.json with lists of images and categories) such as annotations/instances_train2017.json, "
-    "train/_annotations.coco.json or train.json, each with its images anywhere below the folder, and YOLO's data.yaml "
-    "or classes.txt"
+    "train/_annotations.coco.json or train.json, each with its images anywhere below the folder, YOLO's data.yaml or "
+    "classes.txt, XML files of Pascal VOC or CVAT, JSON files of LabelMe, CSV files with a line an object"
 )
 
 
@@ -174,19 +174,30 @@ def read_coco(files: Files, annotations: Path, split: str) -> Split:
         InputError: the file cannot be used, or none of its images is there.
     """
     content, _ = read_annotations(annotations)
-    names = [image["file_name"] for image in content["images"]]
-    folder, found = image_folder(files, names, annotations, split)
-    if found == len(names):
-        return Split(annotations, folder, content)
+    return find_images(files, Split(annotations, files.folder, content), split)
+
+
+def find_images(files: Files, found: Split, split: str) -> Split:
+    """Set the folder of a split's images, or where each of them is.
+
+    Raises:
+        InputError: none of them is there.
+    """
+    names = [image["file_name"] for image in found.content["images"]]
+    found.images, number = image_folder(files, names, found.source, split)
+    if number == len(names):
+        return found
     places = relocated(files, names, split)
-    if len(places) <= found:
-        if not found:
-            raise InputError(
-                f"None of the {len(names)} images that {annotations} lists is below {files.folder}, the first is "
-                f"{names[0]}: put them there, or give --data the folder that holds both."
-            )
-        return Split(annotations, folder, content)
-    for image in content["images"]:
-        image["file_name"] = places.get(image["file_name"], image["file_name"])
-    remark = f"{annotations} names its images otherwise than they lie below {files.folder}: they are found by name."
-    return Split(annotations, files.folder, content, derived=True, remarks=[remark])
+    if not number and not places:
+        raise InputError(
+            f"None of the {len(names)} images that {found.source} lists is below {files.folder}, the first is "
+            f"{names[0]}: put them there, or give --data the folder that holds both."
+        )
+    if len(places) > number:
+        for image in found.content["images"]:
+            image["file_name"] = places.get(image["file_name"], image["file_name"])
+        found.images, found.derived = files.folder, True
+        found.remarks.append(
+            f"{found.source} names its images otherwise than they lie below {files.folder}: they are found by name."
+        )
+    return found

@@ -7,10 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from brs_detr.data import layouts, yolo
+from brs_detr.data.annotation_files import read_annotation_files
 from brs_detr.data.coco_file import Content, counted, listed
 from brs_detr.data.layouts import IMAGES, Files, Split
+from brs_detr.data.tables import read_tables
 from brs_detr.errors import InputError
 
+ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"}
 PIECE = 1 << 16  # bytes read at the begin, the middle and the end of an image, to tell it from others of its length
 
 
@@ -49,6 +52,8 @@ def read_layout(data: Path) -> dict[str, Split]:
     """The splits as they lie there."""
     if not data.exists():
         raise InputError(f"The data folder {data} does not exist.")
+    if data.suffix.lower() in ARCHIVES:
+        raise InputError(f"{data} is an archive: unpack it, and give --data the folder.")
     files = Files(data if data.is_dir() else data.parent)
     if data.is_file():
         files.names[data.parent] -= {path.name for path in files.of_kind({".yaml", ".yml"}) if path != data}
@@ -60,6 +65,11 @@ def read_layout(data: Path) -> dict[str, Split]:
         splits["train" if "train" in splits else next(iter(splits))].remarks += unlisted(files, splits.values())
         return splits
     if described := yolo.description(files):
+        return yolo.read_yolo(*described)
+    if found := read_annotation_files(files) or read_tables(files):
+        next(iter(found.values())).remarks += unlisted(files, found.values())
+        return found
+    if described := yolo.list_of_classes(files):
         return yolo.read_yolo(*described)
     raise InputError(
         f"{data} has no layout that is known. What was looked for: {layouts.LOOKED_FOR}. There are "

@@ -5,21 +5,18 @@ nor data.yaml, and what is left to do is one line of numbers an object.
 """
 
 import os
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
 import yaml
-from PIL import Image
 
 from brs_detr.data.coco_file import Content
+from brs_detr.data.images import sizes_of
 from brs_detr.data.layouts import IMAGES, Files, Split
 from brs_detr.errors import InputError
 
 SPLITS = ("train", "val", "test")
 CLASS_LISTS = {"classes.txt", "obj.names"}  # of Label Studio and CVAT
-TURNED = {5, 6, 7, 8}  # EXIF orientations that exchange width and height
-ORIENTATION = 274
 
 
 def description(files: Files) -> tuple[Path, dict[str, Any]] | None:
@@ -38,7 +35,7 @@ def description(files: Files) -> tuple[Path, dict[str, Any]] | None:
             found.append((path, content))
     if len(found) > 1:
         raise InputError(f"{found[0][0]} and {found[1][0]} both describe data of YOLO: give --data one of them.")
-    return found[0] if found else list_of_classes(files)
+    return found[0] if found else None
 
 
 def list_of_classes(files: Files) -> tuple[Path, dict[str, Any]] | None:
@@ -117,20 +114,6 @@ def labels_of(image: Path) -> Path:
     return beside if beside.exists() else image.parent.parent / "labels" / beside.name
 
 
-def size_of(image: Path) -> tuple[int, int]:
-    """Width and height of the upright image, from its header.
-
-    Raises:
-        InputError: it is no image.
-    """
-    try:
-        with Image.open(image) as opened:
-            turned = opened.getexif().get(ORIENTATION) in TURNED
-            return (opened.height, opened.width) if turned else opened.size
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"The image {image} cannot be read: replace the file, or remove it.") from error
-
-
 def object_of(line: str, width: int, height: int, classes: int) -> dict[str, Any]:
     """COCO's fields of a line ``class x y width height`` (of the centre) or ``class x y x y x y ...``.
 
@@ -195,11 +178,9 @@ def read_yolo(path: Path, content: dict[str, Any]) -> dict[str, Split]:
 def as_coco(path: Path, files: list[Path], names: list[str]) -> Split:
     """Image files and their labels as COCO's content. path: of data.yaml."""
     folder = Path(os.path.commonpath([file.parent for file in files]))
-    with ThreadPool(min(8, os.cpu_count() or 1)) as pool:
-        sizes = pool.map(size_of, files)
     images: list[Content] = []
     annotations: list[Content] = []
-    for number, (file, size) in enumerate(zip(files, sizes, strict=True), 1):
+    for number, (file, size) in enumerate(zip(files, sizes_of(files), strict=True), 1):
         name = file.relative_to(folder).as_posix()
         images.append({"id": number, "file_name": name, "width": size[0], "height": size[1]})
         for each in objects_of(labels_of(file), size, len(names)):

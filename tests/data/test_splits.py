@@ -30,7 +30,20 @@ LAYOUTS = {
     own.nested: {"train": "export v2/pictures", "val": "export v2/pictures"},
     own.elsewhere: {"train": "", "val": ""},
     own.yolo: {"train": "images/train", "val": "images/val"},
+    own.voc: {"train": "", "val": ""},
+    own.voc_beside_images: {"train": "train", "val": "valid", "test": "test"},
+    own.labelme: {"train": "train", "val": "val"},
+    own.cvat: {"train": "train/images", "val": "val/images"},
+    own.table: {"train": "images", "val": "images"},
+    own.open_images: {"train": "", "val": ""},
 }
+
+BY_OBJECTS = {own.voc, own.voc_beside_images, own.labelme, own.cvat, own.table, own.open_images}  # no list of classes
+
+
+def content_classes(digits: Path, split: str) -> list[str]:
+    content = own.content_of(digits, split)
+    return sorted({str(each["category_id"] - 1) for each in content["annotations"]})
 
 
 @pytest.mark.parametrize(("layout", "folders"), LAYOUTS.items(), ids=lambda value: getattr(value, "__name__", ""))
@@ -42,7 +55,8 @@ def test_layouts(digits: Path, tmp_path: Path, layout: Callable[[Path, Path], No
     }
     assert all_there(splits)
     assert [len(split.content["images"]) for split in splits.values()] == [8, 4, 2][: len(splits)]
-    assert classes == tuple(f"n{number}" if layout is own.yolo else str(number) for number in range(10))
+    named = content_classes(digits, "train") if layout in BY_OBJECTS else [str(number) for number in range(10)]
+    assert classes == tuple(f"n{each}" if layout is own.yolo else each for each in named)
     for name, split in splits.items():
         assert boxes(split) == [[*map(round, each["bbox"])] for each in own.content_of(digits, name)["annotations"]]
 
@@ -118,6 +132,9 @@ def test_folders_that_cannot_be_used(digits: Path, tmp_path: Path) -> None:
         find_splits(tmp_path / "a")
     with pytest.raises(InputError, match="does not exist"):
         find_splits(tmp_path / "nowhere")
+    (tmp_path / "data.zip").touch()
+    with pytest.raises(InputError, match="is an archive: unpack it"):
+        find_splits(tmp_path / "data.zip")
     for name in ("one", "two"):
         own.write(tmp_path / "b" / f"{name}.json", own.content_of(digits, "train"))
     with pytest.raises(InputError, match=r"Nothing in .*one\.json, .*two\.json tells which"):
@@ -196,3 +213,36 @@ def test_images_converted_to_another_format_are_found(digits: Path, tmp_path: Pa
     splits, _ = find_splits(spoilt(digits, tmp_path, "train", rename))
     assert all_there(splits)
     assert "names its images otherwise than they lie" in splits["train"].remarks[0]
+
+
+def test_objects_that_are_difficult_are_ignored(digits: Path, tmp_path: Path) -> None:
+    own.voc_beside_images(digits, tmp_path)
+    path = next(path for path in sorted(tmp_path.glob("train/*.xml")) if "<object>" in path.read_text())
+    path.write_text(path.read_text().replace("<object>", "<object><difficult>1</difficult>", 1))
+    splits, _ = find_splits(tmp_path)
+    assert sum(each["iscrowd"] for each in splits["train"].content["annotations"]) == 1
+
+
+TABLE = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("train.csv", f"{TABLE}000001.png,9,9,3,1,1,nan,2\n", r"train\.csv has an object 3 with the box"),
+        ("train.csv", f"{TABLE}000001.png,9,9,,1,1,2,2\n", "an object without a class"),
+        ("train.csv", f"{TABLE}000001.png,9,9,3,1\n", r"Line 2 of .*train\.csv has 5 entries, too few"),
+        ("train.csv", f"{TABLE}000001.png,9,9,3,1,1,2,2\nlost.png,9,9,3,1,1,2,2\n", r"The image lost\.png of .*train"),
+        ("000001.xml", "<annotation><object><name>a</name></object></annotation>", r"a with the box \[\]"),
+        ("000001.xml", "<annotation>", r"000001\.xml is no XML"),
+        ("000001.json", '{"shapes": [{"label": "a", "points": [[0, 1]]}], "imagePath": "000001.png"}', "three points"),
+        ("000001.json", '{"shapes": 3, "imagePath": "000001.png"}', "is not of LabelMe, as it seems"),
+    ],
+)
+def test_other_annotations_that_are_malformed(
+    digits: Path, tmp_path: Path, name: str, text: str, sentence: str
+) -> None:
+    own.copy_images(digits, "train", tmp_path)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        find_splits(tmp_path, 0.5)

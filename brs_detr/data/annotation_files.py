@@ -1,0 +1,124 @@
+"""A file an image: Pascal VOC's XML (LabelImg's, Roboflow's) and LabelMe's JSON; and CVAT's XML of all images."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from xml.etree import ElementTree
+
+from brs_detr.data.conversion import Labelled, Object, an_object, as_splits, box_around
+from brs_detr.data.layouts import IMAGES, WORDS, Files, Split
+from brs_detr.errors import InputError
+
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+SIDES = ("xtl", "ytl", "xbr", "ybr")  # as CVAT calls them
+
+
+def read_annotation_files(files: Files) -> dict[str, Split]:
+    """The splits of a folder with such files; none where there are no such files.
+
+    Raises:
+        InputError: a file is malformed.
+    """
+    found = [*(image for path in files.of_kind({".xml"}) for image in of_xml(path)), *labelme_images(files)]
+    by_split: dict[str, list[Labelled]] = defaultdict(list)
+    assign = Assignment(files)
+    for each in found:
+        by_split[assign(each)].append(each)
+    return as_splits(files, {split: images[0].source for split, images in by_split.items()}, by_split)
+
+
+class Assignment:
+    """Which split an image is of: as ImageSets/Main lists it, else as its annotations' path, or its own, tells.
+
+    An image whose name leads nowhere, for files are renamed without a look inside, gets that of its annotations.
+    """
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+        self.listed: dict[str, str] = {}
+        for path in files.of_kind({".txt"}):
+            if path.stem in WORDS and path.parent.name == "Main":
+                self.listed |= dict.fromkeys((line.strip() for line in path.read_text().splitlines()), path.stem)
+        self.images: dict[str, set[str | None]] = defaultdict(set)
+        for path in files.of_kind(IMAGES):
+            self.images[path.stem].add(files.split_of(path))
+
+    def __call__(self, labelled: Labelled) -> str:
+        stem, image = labelled.source.stem, Path(labelled.name.replace("\\", "/")).stem
+        if image not in self.images and stem in self.images:
+            labelled.name = image = stem
+        places = self.images.get(image, {None})
+        of_image = next(iter(places)) if len(places) == 1 else None
+        return self.listed.get(stem) or self.files.split_of(labelled.source) or of_image or "train"
+
+
+def of_xml(path: Path) -> Iterable[Labelled]:
+    """The images that an XML file annotates: one of VOC, all of CVAT; none where it is something else.
+
+    Raises:
+        InputError: it is malformed.
+    """
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (OSError, ValueError, ElementTree.ParseError) as error:
+        raise InputError(f"The file {path} is no XML ({error}): correct or remove it.") from error
+    if root.tag == "annotation":
+        name = root.findtext("filename") or path.stem
+        return [Labelled(name.strip(), path, [of_voc(path, each) for each in root.iter("object")])]
+    if root.tag == "annotations" and root.find("image") is not None:
+        return [Labelled(each.get("name") or "", path, list(of_cvat(path, each))) for each in root.iter("image")]
+    return []
+
+
+def of_voc(path: Path, entry: ElementTree.Element) -> Object:
+    box = entry.find("bndbox")
+    sides = [] if box is None else [box.findtext(side) or "" for side in CORNERS]
+    found = an_object(path, (entry.findtext("name") or "").strip(), sides)
+    return found._replace(ignored=(entry.findtext("difficult") or "").strip() == "1")  # as VOC's evaluation does
+
+
+def of_cvat(path: Path, image: ElementTree.Element) -> Iterable[Object]:
+    """Boxes and polygons; other shapes are left out."""
+    for box in image.iter("box"):
+        yield an_object(path, box.get("label") or "", [box.get(side) or "" for side in SIDES])
+    for polygon in image.iter("polygon"):
+        yield of_polygon(path, polygon.get("label") or "", re.split("[,;]", polygon.get("points") or ""))
+
+
+def of_polygon(path: Path, name: str, numbers: Iterable[float | str]) -> Object:
+    try:
+        corners = tuple(map(float, numbers))
+    except (TypeError, ValueError):
+        corners = ()
+    if len(corners) < 6 or len(corners) % 2:
+        raise InputError(f"{path} has a polygon of {name or 'no class'} without three points: correct or remove it.")
+    return an_object(path, name, box_around(corners), corners)
+
+
+def labelme_images(files: Files) -> Iterable[Labelled]:
+    for path in files.of_kind({".json"}):
+        if b'"shapes"' not in path.read_bytes():
+            continue
+        try:
+            content = json.loads(path.read_bytes())
+            name = content["imagePath"] or path.stem
+            yield Labelled(name, path, [of_labelme(path, each) for each in content["shapes"]])
+        except InputError:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise InputError(f"The file {path} is not of LabelMe, as it seems: correct or remove it.") from error
+
+
+def of_labelme(path: Path, shape: dict) -> Object:
+    """A rectangle from two corners, a circle from its centre and a point of it, anything else a polygon."""
+    points = [float(value) for point in shape["points"] for value in point]
+    name, kind = str(shape["label"] or ""), shape.get("shape_type")
+    if kind == "circle" and len(points) == 4:
+        x, y, u, v = points
+        radius = ((x - u) ** 2 + (y - v) ** 2) ** 0.5
+        return an_object(path, name, (x - radius, y - radius, x + radius, y + radius))
+    if kind == "rectangle" and len(points) >= 4:
+        return an_object(path, name, box_around(tuple(points)))
+    return of_polygon(path, name, points)

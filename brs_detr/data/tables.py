@@ -1,0 +1,85 @@
+"""CSV files with a line an object: of TensorFlow's and RetinaNet's tools, DeepForest, Open Images, Kaggle."""
+
+import csv
+from pathlib import Path
+
+from brs_detr.data.conversion import Labelled, an_object, as_splits
+from brs_detr.data.layouts import Files, Split
+from brs_detr.errors import InputError
+
+NAMES = {  # of columns, in lower case without what joins words
+    "image": ("filename", "imagepath", "imageid", "image", "imagename", "path", "img", "file", "imgpath"),
+    "class": ("class", "label", "labelname", "classname", "category", "name", "labels"),
+    "x1": ("xmin", "x1", "left", "bboxx1"),
+    "y1": ("ymin", "y1", "top", "bboxy1"),
+    "x2": ("xmax", "x2", "right", "bboxx2"),
+    "y2": ("ymax", "y2", "bottom", "bboxy2"),
+}
+BOX = ("x1", "y1", "x2", "y2")
+
+
+def read_tables(files: Files) -> dict[str, Split]:
+    """The splits of a folder with such files; none where there are none.
+
+    Raises:
+        InputError: a line is malformed, or two files are of one split.
+    """
+    sources: dict[str, Path] = {}
+    labelled: dict[str, list[Labelled]] = {}
+    for path in files.of_kind({".csv"}):
+        if (found := read_table(path)) is None:
+            continue
+        split = files.split_of(path) or "train"
+        if split in sources:
+            raise InputError(f"{sources[split]} and {path} both seem to be the {split} split: move one elsewhere.")
+        sources[split], labelled[split] = path, found
+    return as_splits(files, sources, labelled)
+
+
+def columns_of(first: list[str]) -> dict[str, int] | None:
+    """Where a header has what is needed; None if it has not all of it."""
+    known = ["".join(filter(str.isalnum, each.lower())) for each in first]
+    places = {
+        field: next((known.index(name) for name in names if name in known), None) for field, names in NAMES.items()
+    }
+    return (
+        {field: place for field, place in places.items() if place is not None} if None not in places.values() else None
+    )
+
+
+def is_headless(first: list[str]) -> bool:
+    """Whether it is ``path,x1,y1,x2,y2,class`` already, as RetinaNet's tools write it."""
+    return len(first) == 6 and all(each.strip().replace(".", "", 1).lstrip("-").isdigit() for each in first[1:5])
+
+
+def read_table(path: Path) -> list[Labelled] | None:
+    """The images of a CSV file, None where it has other columns.
+
+    Raises:
+        InputError: a line is malformed.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = [line for line in csv.reader(file) if line]
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"The table {path} cannot be read ({error}): correct or remove it.") from error
+    columns = columns_of(lines[0]) if lines else None
+    if columns is None and lines and is_headless(lines[0]):
+        columns, lines = dict(zip(("image", *BOX, "class"), range(6), strict=True)), [[], *lines]
+    return None if columns is None else images_of(path, columns, lines[1:])
+
+
+def images_of(path: Path, columns: dict[str, int], lines: list[list[str]]) -> list[Labelled]:
+    images: dict[str, Labelled] = {}
+    for number, line in enumerate(lines, 2):
+        if len(line) <= max(columns.values()):
+            raise InputError(f"Line {number} of {path} has {len(line)} entries, too few: correct or remove it.")
+        field = {name: line[place].strip() for name, place in columns.items()}
+        image = images.setdefault(field["image"], Labelled(field["image"], path))
+        if any(field[side] for side in BOX):  # a line without a box: an image of background
+            image.objects.append(an_object(path, field["class"], [field[side] for side in BOX]))
+    sides = [side for image in images.values() for each in image.objects for side in each.box]
+    if sides and max(sides) <= 1:  # Open Images: parts of the image's size
+        for image in images.values():
+            image.objects = [each._replace(relative=True) for each in image.objects]
+    return list(images.values())
