@@ -55,8 +55,8 @@ def laece(judged: Judged, scores: np.ndarray) -> float:
     """LaECE = 1/K sum_c sum_j |D_j^c| / |D^c|  |mean score of D_j^c - precision of D_j^c * mean IoU of its right ones|
 
     in 25 bins, over the K classes c that are detected. "Right" is IoU >= 0.5 here; ECCV 2024 takes IoU > 0 (LaECE_0),
-    so that its numbers are others. Scores that are the share of right detections do not make it 0: it would have them
-    multiplied by their IoU. scores: (N,), of the detections.
+    and leaves out classes without an object, so that its numbers are others. Scores that are the share of right
+    detections do not make it 0: it would have them multiplied by their IoU. scores: (N,), of the detections.
     """
     classes = np.unique(judged.labels)
     of_classes = (judged.labels == label for label in classes)

@@ -29,8 +29,11 @@ Knots = tuple[np.ndarray, np.ndarray]  # (K,) scores, and the map at them
 
 
 class Outcome(NamedTuple):
-    """calibration: None where there is nothing to fit to. calibrated: (N,) scores, each by a map fitted without its
-    image, None where nothing was fitted. said: what was done, or why not."""
+    """What calibration has come to.
+
+    calibration: None where there is nothing to fit to. calibrated: (N,) scores, each by a map fitted without its image,
+    None where nothing was fitted. said: what was done, or why not.
+    """
 
     calibration: Calibration | None
     calibrated: np.ndarray | None
@@ -55,13 +58,12 @@ def fit(judged: Judged) -> Outcome:
     if not right.any():
         what = f"none of {len(judged)} detections is right" if len(judged) else "there is no detection"
         return Outcome(None, None, f"not calibrated: {what}")
-    if judged.scores.min() < 0 or judged.scores.max() > 1:
+    if not ((judged.scores >= 0) & (judged.scores <= 1)).all():
         return Outcome(None, None, "not calibrated: scores are not from 0 to 1")
     threshold = np.float32(best_threshold(judged.scores, right, judged.num_objects))
     if reason := too_little(judged):
-        return Outcome(
-            _calibration(identity(judged.scores, right), threshold), None, f"scores kept as they are: {reason}"
-        )
+        unchanged = _calibration(identity(judged.scores, right), threshold)
+        return Outcome(unchanged, None, f"scores kept as they are: {reason}")
     held_out = {name: _held_out(method, judged) for name, method in METHODS.items()}
     chosen = min(METHODS, key=lambda name: np.square(held_out[name] - right).mean())
     calibration = _calibration(METHODS[chosen](judged.scores.astype(np.float64), right), threshold)
@@ -118,7 +120,7 @@ def platt(scores: np.ndarray, right: np.ndarray) -> Knots:
     return increasing(expit(places), model.predict_proba(places[:, None])[:, 1])
 
 
-METHODS = {"isotonic": isotonic, "Platt": platt, "identity": identity}
+METHODS = {"isotonic regression": isotonic, "Platt scaling": platt, "identity": identity}
 
 
 def increasing(scores: np.ndarray, shares: np.ndarray) -> Knots:

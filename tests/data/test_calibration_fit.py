@@ -35,7 +35,9 @@ def sigmoid(scores: np.ndarray) -> np.ndarray:
     return expit(2 * logit(scores) + 7)
 
 
-@pytest.mark.parametrize(("share", "chosen"), [(stairs, "isotonic"), (sigmoid, "Platt"), (lambda s: s, "identity")])
+@pytest.mark.parametrize(
+    ("share", "chosen"), [(stairs, "isotonic regression"), (sigmoid, "Platt scaling"), (lambda s: s, "identity")]
+)
 def test_a_score_becomes_the_share_that_is_right(share: Callable, chosen: str) -> None:
     judged = detections(6000, share)
     outcome = fit(judged)
@@ -110,6 +112,7 @@ def only(judged: Judged, chosen: Any, **changes: Any) -> Judged:
         (slice(0), {}, "not calibrated: there is no detection", None),
         (slice(50), {"ious": np.zeros(50)}, "not calibrated: none of 50 detections is right", None),
         (slice(50), {"scores": np.full(50, 3.0)}, "not calibrated: scores are not from 0 to 1", None),
+        (slice(50), {"scores": np.full(50, np.nan)}, "not calibrated: scores are not from 0 to 1", None),
         (slice(50), {"ious": np.ones(50)}, "scores kept as they are: all 50 detections are right", IDENTITY),
         (slice(40), {}, "scores kept as they are: all detections are of one image", IDENTITY),
         (slice(36, 45), {}, "scores kept as they are: 9 detections are fewer than 10", IDENTITY),
