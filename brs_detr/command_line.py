@@ -16,6 +16,7 @@ from brs_detr.errors import InputError
 COMMANDS = {
     "train": "train a config",
     "test": "evaluate a checkpoint",
+    "calibrate": "let a checkpoint's scores say how many detections are right",
     "predict": "detect objects in images",
     "time-loss": "time the losses of a training step",
     "convert": "rewrite a published checkpoint in this project's names",

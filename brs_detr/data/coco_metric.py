@@ -1,7 +1,8 @@
-"""COCO's metrics, and the score threshold that a picture should use.
+"""COCO's metrics, the score threshold that a picture should use, and what scores mean.
 
 Scores of a ranking loss have no fixed scale: it only cares for their order. A threshold such as 0.3 may hide every
-object, so evaluation also finds the one that balances misses and false alarms best.
+object, so evaluation also finds the one that balances misses and false alarms best, and a map to the share of right
+detections.
 """
 
 from collections.abc import Sequence
@@ -9,69 +10,53 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import METRICS
-from mmdet.structures.bbox import bbox_overlaps
+from mmengine.logging import MMLogger
 
 from brs_detr.data import coco_evaluation
+from brs_detr.data.calibration_error import d_ece, laece
+from brs_detr.data.calibration_fit import Calibrate, Outcome, fit
+from brs_detr.data.judging import Judged, best_threshold, judge, together
 from brs_detr.files import write_bytes
 
-IOU = 0.5
 ITEMS = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")  # of COCO, as mmdet names them
-
-
-def correct_detections(boxes: np.ndarray, true_boxes: np.ndarray) -> np.ndarray:
-    """Which detections (D, 4), best first, find an object (G, 4) that none before has found. Boxes xyxy."""
-    ious = bbox_overlaps(torch.from_numpy(boxes), torch.from_numpy(true_boxes)).numpy()
-    correct = np.zeros(len(boxes), dtype=bool)
-    for detection in range(len(boxes) if len(true_boxes) else 0):
-        found = ious[detection].argmax()
-        if ious[detection, found] >= IOU:
-            correct[detection], ious[:, found] = True, -1
-    return correct
-
-
-def best_threshold(scores: np.ndarray, correct: np.ndarray, num_objects: int) -> float:
-    """The score from which on detections have the highest F1: 2 correct / (detections + objects)."""
-    if not len(scores):
-        return 0.0
-    order = np.argsort(-scores, kind="stable")
-    f1 = 2 * np.cumsum(correct[order]) / (np.arange(1, len(order) + 1) + num_objects)
-    return float(scores[order][f1.argmax()])
+ERRORS = {"d_ece": d_ece, "laece": laece}
+CALIBRATED = "_calibrated"  # ends the names of errors after calibration
 
 
 @METRICS.register_module()
 class CocoMetricWithThreshold(CocoMetric):
-    """`CocoMetric` that adds `score_thr`, the threshold of the best F1 at IoU 0.5 over all classes.
+    """`CocoMetric` that adds what scores mean: "right" is the class, and IoU 0.5 with an object that none has found.
+
+    name                             meaning
+    score_thr                        the threshold of the best F1 over all classes, on the detector's scale
+    d_ece, laece                     the errors of the scores, see `calibration_error`
+    d_ece_calibrated, laece_...      after calibration, fitted without the image that is scored, or as `calibrate` says
+    calibrated_score_thr             the threshold after calibration
 
     Without any detection AP is 0, where mmdet has no value, and the hook that keeps the best checkpoint fails.
 
     predictions: a file for all detections, as COCO's servers take them: boxes, and masks where there are any.
+
+    Attributes: by_class, AP of each class; judged and outcome, the detections and their calibration; all of them are
+    there once evaluated, on the first process. calibrate: gives the outcome.
     """
 
     def __init__(self, *args: Any, predictions: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.predictions = predictions
-        self.by_class: dict[str, dict[str, float]] = {}  # AP of each class, once evaluated
+        self.by_class: dict[str, dict[str, float]] = {}
+        self.calibrate: Calibrate = fit
+        self.judged: Judged | None = None
+        self.outcome: Outcome | None = None
 
     def compute_metrics(self, results: Sequence[Any]) -> dict[str, float]:
         nothing = {f"{metric}_{item}": 0.0 for metric in self.metrics for item in self.metric_items or ITEMS}
         with coco_evaluation.recorded() as evaluations:
             metrics = nothing | super().compute_metrics(results)
         self.by_class = coco_evaluation.precision_by_class(evaluations)
-        scores, correct, num_objects = [np.zeros(0)], [np.zeros(0, dtype=bool)], 0
-        for _, predicted in results:
-            true_boxes, true_labels = self._objects(predicted["img_id"])
-            num_objects += len(true_boxes)
-            scores.append(predicted["scores"])
-            correct.append(np.zeros(len(predicted["scores"]), dtype=bool))
-            for label in np.unique(true_labels):
-                chosen = np.flatnonzero(predicted["labels"] == label)
-                chosen = chosen[np.argsort(-predicted["scores"][chosen], kind="stable")]
-                found = correct_detections(predicted["bboxes"][chosen], true_boxes[true_labels == label])
-                correct[-1][chosen] = found
-        metrics["score_thr"] = best_threshold(np.concatenate(scores), np.concatenate(correct), num_objects)
+        metrics |= self._meaning([predicted for _, predicted in results])
         # without objects of a class mmdet says NaN, where COCO, as for sizes without objects, says -1
         return {name: value if np.isfinite(value) else -1.0 for name, value in metrics.items()}
 
@@ -81,11 +66,32 @@ class CocoMetricWithThreshold(CocoMetric):
             write_bytes(self.predictions, Path(files.get("segm", files["bbox"])).read_bytes())
         return files
 
-    def _objects(self, image: int) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes (G, 4) xyxy and labels (G,) of an image's objects of the classes, crowds left out."""
-        ids = self._coco_api.get_ann_ids(img_ids=[image], cat_ids=self.cat_ids, iscrowd=False)
-        annotations = self._coco_api.load_anns(ids)
-        boxes = np.array([a["bbox"] for a in annotations], dtype=np.float32).reshape(-1, 4)
-        boxes[:, 2:] += boxes[:, :2]
-        labels = [self.cat_ids.index(a["category_id"]) for a in annotations]
-        return boxes, np.array(labels, dtype=np.int64)
+    def _meaning(self, predicted: Sequence[dict[str, Any]]) -> dict[str, float]:
+        """The metrics of scores."""
+        self.judged = judged = together(
+            judge(each["img_id"], each["bboxes"], each["scores"], each["labels"], self._objects(each["img_id"]))
+            for each in predicted
+        )
+        self.outcome = outcome = self.calibrate(judged)
+        if outcome.said:
+            MMLogger.get_current_instance().info(f"Scores: {outcome.said}.")
+        metrics = {"score_thr": best_threshold(judged.scores, judged.right, judged.num_objects)}
+        if len(judged):
+            metrics |= {name: error(judged, judged.scores) for name, error in ERRORS.items()}
+        if outcome.calibrated is not None:
+            metrics |= {name + CALIBRATED: error(judged, outcome.calibrated) for name, error in ERRORS.items()}
+        if outcome.calibration is not None:
+            metrics["calibrated_score_thr"] = outcome.calibration.threshold
+        return metrics
+
+    def _objects(self, image: int) -> list[tuple[int, list[float], bool]]:
+        """Label, box (x, y, width, height) and whether it is a crowd, of an image's objects of the classes."""
+        annotations = self._coco_api.load_anns(self._coco_api.get_ann_ids(img_ids=[image], cat_ids=self.cat_ids))
+        labels = [self.cat_ids.index(each["category_id"]) for each in annotations]
+        crowds = (bool(each.get("iscrowd")) for each in annotations)
+        return list(zip(labels, (each["bbox"] for each in annotations), crowds, strict=True))
+
+
+def coco_metrics(metrics: Sequence[Any]) -> list[CocoMetricWithThreshold]:
+    """Those of an evaluator's metrics that calibrate."""
+    return [metric for metric in metrics if isinstance(metric, CocoMetricWithThreshold)]

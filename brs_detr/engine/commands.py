@@ -11,6 +11,7 @@ from pathlib import Path
 from brs_detr import endings, peers
 from brs_detr.engine import arguments, launch, timing_command
 from brs_detr.engine.arguments import KeyValue
+from brs_detr.engine.calibrating import calibrate
 from brs_detr.engine.checking import check_data
 from brs_detr.engine.converting import convert
 from brs_detr.engine.inference.predict import predict
@@ -119,6 +120,31 @@ def run_test(args: argparse.Namespace) -> None:
     )
 
 
+def add_calibrate_options(parser: argparse.ArgumentParser) -> None:
+    arguments.add_config(parser)
+    arguments.add_checkpoint(parser)
+    parser.add_argument("--work-dir", help="folder of the log and the diagram; default work_dirs/NAME_OF_CONFIG")
+    parser.add_argument(
+        "--out", metavar="FILE", help="the calibrated checkpoint; one in the work directory is replaced by default"
+    )
+
+
+def run_calibrate(args: argparse.Namespace) -> None:
+    """Fit a map from scores to the share of right detections on the config's validation data, and keep it.
+
+    python scripts/calibrate.py WORK_DIR
+    python scripts/calibrate.py CONFIG CHECKPOINT --out CALIBRATED.pth
+    brs-detr calibrate WORK_DIR
+    """
+    calibrate(
+        args.config,
+        checkpoint_of(args.config, args.checkpoint),
+        folder=args.work_dir,
+        out=args.out,
+        options=args.cfg_options,
+    )
+
+
 def add_predict_options(parser: argparse.ArgumentParser) -> None:
     arguments.add_config(parser)
     arguments.add_checkpoint(parser)
@@ -197,6 +223,7 @@ def run_check_data(args: argparse.Namespace) -> None:
 COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]] = {
     "train": (add_train_options, run_train),
     "test": (add_test_options, run_test),
+    "calibrate": (add_calibrate_options, run_calibrate),
     "predict": (add_predict_options, run_predict),
     "time-loss": (timing_command.add_options, timing_command.run),
     "convert": (add_convert_options, run_convert),

@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from brs_detr.data.calibration import KEY, Calibration
 from brs_detr.engine.setup.config import read_config
 from brs_detr.engine.setup.config_names import CONFIGS
 from brs_detr.errors import CheckpointError
@@ -94,12 +95,14 @@ def convert(
     if name := first_not_finite(weights):
         reason = "exceed half precision: leave out --half" if half else "are not finite"
         raise CheckpointError(f"The checkpoint {source} holds numbers in {name} that {reason}.")
-    write_weights(destination, weights, _meta(content, source, report))
+    write_weights(destination, weights, _meta(content, source, report), Calibration.of(content, source))
     return chosen, report
 
 
-def write_weights(path: Path, weights: dict[str, Tensor], meta: dict[str, Any]) -> None:
-    """Write a state_dict as .pth (with `meta` beside it) or .safetensors.
+def write_weights(
+    path: Path, weights: dict[str, Tensor], meta: dict[str, Any], calibration: Calibration | None = None
+) -> None:
+    """Write a state_dict as .pth, with `meta` and the calibration beside it, or .safetensors, without calibration.
 
     Raises:
         CheckpointError: the path has another suffix.
@@ -108,7 +111,8 @@ def write_weights(path: Path, weights: dict[str, Tensor], meta: dict[str, Any]) 
     with whole_file(path) as temporary:
         if path.suffix == ".pth":
             with temporary.open("wb") as file:  # whose errors say what is wrong, unlike those of a path
-                torch.save({"state_dict": weights, "meta": meta}, file)
+                beside = {} if calibration is None else {KEY: calibration.as_dict()}
+                torch.save({"state_dict": weights, "meta": meta, **beside}, file)
         else:
             alone = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()}
             save_file(alone, temporary, {name: str(value) for name, value in meta.items()})

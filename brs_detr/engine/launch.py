@@ -7,8 +7,11 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import get_world_size, is_main_process
 
+from brs_detr.data.calibration import Calibration
+from brs_detr.data.calibration_fit import Calibrate, stored
 from brs_detr.data.checks import check_data
-from brs_detr.engine.progress import console, reporting
+from brs_detr.data.coco_metric import coco_metrics
+from brs_detr.engine.progress import console, reliability, reporting
 from brs_detr.engine.progress.metrics import BY_CLASS, may_be_replaced, without_prefix
 from brs_detr.engine.running import activations, batches, distributed, divergence, resuming, tuning, work_dir
 from brs_detr.engine.running.checkpoints import Evaluator, Runner
@@ -164,7 +167,7 @@ def evaluate(
         check_destination(out or Path(config.work_dir, "metrics.json"))
         if predictions:
             reporting.check_predictions(predictions, out)
-        read_checkpoint(checkpoint)
+        Calibration.of(read_checkpoint(checkpoint), checkpoint)
         if out and not may_be_replaced(Path(out)):
             raise InputError(f"{out} holds something other than metrics: give --out another file.")
         return check_data(config, ("test",))
@@ -176,30 +179,47 @@ def evaluate(
     remarks = distributed.first_process_decides(prepare)
     if augment:
         remarks.append(views.use_views(config))
-    runner = Evaluator.from_cfg(config)
-    for remark in remarks:
-        runner.logger.warning(printable(remark))
-    try:
-        results = runner.test()
-    except Exception as error:
-        if (reason := divergence.reason(error, runner.model)) is None:
-            raise
-        raise InputError(
-            f"{reason}: {checkpoint} has no AP, for its training diverged. Use an earlier checkpoint."
-        ) from error
-    finally:
-        console.close_progress(runner)
-    metrics = without_prefix({name: float(value) for name, value in results.items()})
+    runner, metrics = run_test(config, remarks, stored(Calibration.of(read_checkpoint(checkpoint), checkpoint)))
     if is_main_process():
         write_metrics(runner, metrics, Path(out) if out else Path(runner.log_dir, "metrics.json"), per_class)
     distributed.stop()
     return metrics
 
 
+def run_test(config: Config, remarks: list[str], calibrate: Calibrate) -> tuple[Evaluator, dict[str, float]]:
+    """Evaluate the checkpoint that a config loads on its test data; remarks are logged.
+
+    calibrate: what detections are calibrated by.
+
+    Returns:
+        The runner, and the metrics without their data set's prefix.
+
+    Raises:
+        InputError: what the model computes is not finite.
+    """
+    runner = Evaluator.from_cfg(config)
+    for remark in remarks:
+        runner.logger.warning(printable(remark))
+    for metric in coco_metrics(runner.test_evaluator.metrics):
+        metric.calibrate = calibrate
+    try:
+        results = runner.test()
+    except Exception as error:
+        if (reason := divergence.reason(error, runner.model)) is None:
+            raise
+        raise InputError(
+            f"{reason}: {config.load_from} has no AP, for its training diverged. Use an earlier checkpoint."
+        ) from error
+    finally:
+        console.close_progress(runner)
+    return runner, without_prefix({name: float(value) for name, value in results.items()})
+
+
 def write_metrics(runner: Evaluator, metrics: dict[str, float], path: Path, per_class: bool) -> None:
-    """Write the metrics, those of each class beside them if asked for, and print them."""
+    """Write the metrics, those of each class beside them if asked for, and print them; a diagram of calibration."""
     found = reporting.by_class(runner.test_evaluator) if per_class else None
     write_json(path, metrics | ({} if found is None else {BY_CLASS: found}))
     if found is not None:
         reporting.print_by_class(found)
+    reliability.write_reliability(path.parent, runner.test_evaluator, "by the checkpoint's map")
     print(printable(f"{path}: ") + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))

@@ -6,16 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from brs_detr.data.coco_metric import CocoMetricWithThreshold, best_threshold, correct_detections
+from brs_detr.data.coco_metric import CocoMetricWithThreshold
 from brs_detr.data.digits import CLASSES
-
-
-def test_each_object_is_found_once() -> None:
-    objects = np.array([[0, 0, 10, 10], [20, 0, 30, 10]], dtype=np.float32)
-    detections = np.array([[0, 0, 10, 9], [0, 0, 10, 10], [21, 0, 30, 10], [50, 50, 60, 60]], dtype=np.float32)
-    assert correct_detections(detections, objects).tolist() == [True, False, True, False]
-    assert not correct_detections(detections, objects[:0]).any()
-    assert correct_detections(detections[:0], objects).shape == (0,)
+from brs_detr.data.judging import best_threshold
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -43,3 +36,5 @@ def test_ap_without_detections_is_zero(digits: Path) -> None:
     metrics = metric.compute_metrics([({}, nothing)])
     assert metrics["bbox_mAP"] == 0
     assert metrics["score_thr"] == 0
+    assert not {"d_ece", "calibrated_score_thr"} & metrics.keys()
+    assert metric.outcome.said == "not calibrated: there is no detection"

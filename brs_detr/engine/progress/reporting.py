@@ -17,18 +17,18 @@ from brs_detr.files import check_destination
 RESULTS = b'[{"image_id"', b"[]"  # how a file of COCO's results begins
 
 
-def coco_evaluator(config: Config, option: str) -> ConfigDict:
-    """The config's one test evaluator that evaluates as COCO does.
+def coco_evaluator(config: Config, option: str, split: str = "test") -> ConfigDict:
+    """The config's one evaluator of a split that evaluates as COCO does.
 
     Raises:
         InputError: there is none, or more than one.
     """
-    given = config.get("test_evaluator")
+    given = config.get(f"{split}_evaluator")
     every = given if isinstance(given, list) else [given]
     found = [each for each in every if each and METRICS.get(each["type"]) is CocoMetricWithThreshold]
     if len(found) != 1:
         raise InputError(
-            f"{option} needs one test_evaluator of type CocoMetricWithThreshold, and {config.filename} has "
+            f"{option} needs one {split}_evaluator of type CocoMetricWithThreshold, and {config.filename} has "
             f"{len(found) or 'none'}."
         )
     return found[0]

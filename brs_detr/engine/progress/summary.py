@@ -15,6 +15,7 @@ from brs_detr.errors import InputError
 CONTENTS = {
     "metrics.json": "all metrics",
     "curves.png": "losses and AP while training",
+    "reliability.png": "which share of the detections of a score is right",
     "predictions": "pictures of held-out images, ground truth beside them",
     "best_*.pth": "the best checkpoint",
     "*/*.log": "the log of the training",

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from brs_detr.engine.progress import console
 from brs_detr.engine.running import resuming, schedules, tuning, work_dir
+from brs_detr.engine.running.calibrating import CalibrationHook
 from brs_detr.engine.running.divergence import DivergenceHook, check_weights
 from brs_detr.engine.running.interim import InterimCheckpointHook, Saved, accumulates
 from brs_detr.engine.running.loops import continued_loop
@@ -125,7 +126,7 @@ class Runner(MMEngineRunner):
 
     def register_hooks(self, *args: Any, **kwargs: Any) -> None:
         super().register_hooks(*args, **kwargs)
-        for hook in (DivergenceHook(), RecordHook(), SeedingHook()):
+        for hook in (DivergenceHook(), RecordHook(), SeedingHook(), CalibrationHook()):
             self.register_hook(hook)
         self.register_hook(InterimCheckpointHook(self.cfg.get("checkpoint_minutes")))
 

@@ -12,7 +12,8 @@ from brs_detr.files import check_destination, write_text
 LAST = "last_checkpoint"  # mmengine's note: names the checkpoint that was written before it
 INTERIM = "interim.pth"  # stands until a later checkpoint is written
 WRITTEN_BY_TRAINING = re.compile(
-    r"last_checkpoint|interim\.pth|(epoch|iter|best)_.*\.pth|curves\.png|training\.json|metrics\.json|\d{8}_\d{6}"
+    r"last_checkpoint|interim\.pth|(epoch|iter|best)_.*\.pth|(curves|reliability)\.png|(training|metrics)\.json"
+    r"|\d{8}_\d{6}"
 )
 
 CONVERTED = "data"  # the folder of annotations that are converted for a training, before it claims its directory
