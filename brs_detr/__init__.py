@@ -27,7 +27,8 @@ def __getattr__(name: str) -> Any:
     try:
         module = importlib.import_module(f"brs_detr.engine.inference.{_MODULES[name]}")
     except ModuleNotFoundError as error:
-        raise ImportError(f'{error.name} is not installed, which {name} needs: `pip install ".[detector]"`.') from error
+        package = str(error.name).partition(".")[0]
+        raise ImportError(f'{package} is not installed, which {name} needs: `pip install ".[detector]"`.') from error
     return getattr(module, name)
 
 

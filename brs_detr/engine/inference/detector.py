@@ -15,9 +15,9 @@ from mmdet.registry import MODELS
 from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
-from torch import nn
 
 from brs_detr.data.calibration import Calibration
 from brs_detr.data.checks import check_class_counts, classes_of, coco_source, leaf_datasets
@@ -186,7 +186,7 @@ class Detector:
         """
         check_predictions(found, str(sample.path or f"image {sample.number}"))
         if self.calibration:
-            found.scores = self.calibration(found.get("scores"))
+            found.scores = self.calibration(found["scores"])
         best = float(found.scores.max()) if len(found) else 0.0
         found = found[found.scores.argsort(descending=True)]
         found = found[found.scores >= self.threshold]
@@ -235,7 +235,7 @@ def pipeline_of(config: Config) -> Compose:
 
 def load_model(
     config: Config, checkpoint: str, device: str | torch.device, content: dict[str, Any] | None = None
-) -> nn.Module:
+) -> BaseModel:
     """The config's model in evaluation mode with the checkpoint's weights.
 
     content: of the checkpoint, where it has been read.
@@ -244,7 +244,7 @@ def load_model(
         InputError: the checkpoint cannot be read or does not fit.
     """
     check_class_counts(config.model, class_names(config))
-    with within_scope(config):
+    with within_scope(config), torch.random.fork_rng(devices=[]):  # initial weights are drawn, and replaced
         model = MODELS.build(config.model)
     load_content(model, read_checkpoint(checkpoint) if content is None else content, checkpoint, whole=True)
     model.cfg = config

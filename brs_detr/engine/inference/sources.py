@@ -22,6 +22,7 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB with transparency, which is dropped
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N")  # PIL's 16-bit grey, which its own conversion clips to white
 SCALELESS = ("I", "F")  # PIL's modes whose white is nowhere said
+EMPTY = "An image of {} x {} pixels is empty."
 REMEDY = "give uint8, or floats in [0, 1]"
 
 
@@ -92,6 +93,8 @@ def _of_tensor(tensor: Tensor) -> np.ndarray:
 def _of_pil(image: pil.Image) -> np.ndarray:
     if image.mode in SCALELESS:
         raise InputError(f"A PIL image of the mode {image.mode} does not say what is white: convert it to 8 bits.")
+    if 0 in image.size:  # numpy cannot take it
+        raise InputError(EMPTY.format(*image.size))
     try:
         upright = ImageOps.exif_transpose(image)
         if upright.mode in DEEP:
@@ -115,7 +118,7 @@ def _as_rgb(pixels: np.ndarray) -> np.ndarray:
         InputError: there are no pixels, or their numbers are no colours.
     """
     if not pixels.size:
-        raise InputError(f"An image of {pixels.shape[1]} x {pixels.shape[0]} pixels is empty.")
+        raise InputError(EMPTY.format(pixels.shape[1], pixels.shape[0]))
     colours = pixels[..., :3]
     if np.issubdtype(colours.dtype, np.floating):
         colours = _as_bytes(colours)
