@@ -44,6 +44,8 @@ def test_objects_one_by_one() -> None:
     assert objects[2].box.tolist() == [60, 30, 70, 40.5]
     assert objects[1].mask.sum() == 16
     assert found[-1].label == 2
+    assert repr(found) == "<Detections in image 4: tree 0.90, cat 0.50, tree 0.25>"
+    assert repr(three(path=Path("a.png"))[[]]) == "<Detections in a.png: none>"
     with pytest.raises(IndexError):
         found[3]
 

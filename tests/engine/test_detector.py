@@ -1,5 +1,8 @@
 """The object that predicts: whatever an image is given as, the same detections; alone as beside others."""
 
+import logging
+import random
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +13,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -234,6 +238,22 @@ def test_masks(masks: Detector, images: list[Path]) -> None:
     assert (found.plot() != found[[]].plot()).any()
 
 
+def test_nothing_of_the_process_changes(config: Path, images: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DefaultScope, "_instance_dict", {})  # as in a program that has not chosen any
+
+    def state() -> tuple:
+        numbers = torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()
+        others = list(warnings.filters), list(logging.root.handlers), logging.root.level, dict(vars(logging.root))
+        return *numbers, *others, dict(DefaultScope._instance_dict), torch.is_grad_enabled(), torch.get_num_threads()
+
+    before = state()
+    detector = Detector(config, DEMO, device="cpu", threshold=LOW)
+    assert state() == before
+    assert len(detector(images[0])) > 1
+    assert state() == before
+    assert not any(module.training for module in detector.model.modules())
+
+
 def test_two_detectors_and_threads(detector: Detector, masks: Detector, images: list[Path]) -> None:
     expected = [detector(path) for path in images]
     with ThreadPoolExecutor(4) as pool:
@@ -285,3 +305,15 @@ def test_work_directory(config: Path, detector: Detector, images: list[Path], tm
     (tmp_path / "tiny.py").write_text(config.read_text())
     (tmp_path / "epoch_1.pth").write_bytes(DEMO.read_bytes())
     assert_same(Detector(tmp_path, device="cpu", threshold=LOW)(images[0]), detector(images[0]))
+
+
+def test_a_config_that_has_been_read(config: Path, detector: Detector, images: list[Path]) -> None:
+    read = Config.fromfile(config)
+    with pytest.raises(InputError, match="change the Config itself"):
+        Detector(read, DEMO, options={"model.num_queries": 3})
+    read.test_dataloader.dataset.pipeline[1].scale = (160, -1)
+    wrong = Detector(read, DEMO, device="cpu")
+    with pytest.raises(InputError, match="has a pipeline that fails in Resize"):
+        list(wrong.stream(images, []))
+    read.test_dataloader.dataset.pipeline[1].scale = (160, 160)
+    assert_same(Detector(read, DEMO, device="cpu", threshold=LOW)(images[0]), detector(images[0]))

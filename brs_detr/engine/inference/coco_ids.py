@@ -44,4 +44,5 @@ class CocoIds:
             for source, content in reversed(self.contents)
             if source.images
             for image in content["images"]
+            if "\0" not in image["file_name"]  # which no file has in its name, and the system refuses to look for
         }

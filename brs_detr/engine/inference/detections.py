@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from mmengine.structures import InstanceData
 
+from brs_detr.data.coco_file import listed
 from brs_detr.data.images import read_image
 from brs_detr.data.masks import encode
 from brs_detr.engine.inference.coco_ids import CocoIds
+from brs_detr.engine.inference.labels import score_text
 from brs_detr.engine.inference.pictures import draw
-from brs_detr.errors import InputError
+from brs_detr.errors import InputError, printable
 from brs_detr.files import check_destination, write_bytes
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ class Detection(NamedTuple):
     mask: np.ndarray | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Detections:
     """The N objects of one image, best first. An index gives a `Detection`, a mask or a slice `Detections`.
 
@@ -80,6 +82,10 @@ class Detections:
         if pixels.shape[1::-1] != self.size:
             raise InputError(f"The image {self.path} has changed since its objects were detected: detect them again.")
         return pixels
+
+    def __repr__(self) -> str:
+        objects = [f"{each.name} {score_text(each.score)}" for each in self]
+        return f"<Detections in {self.path or f'image {self.number}'}: {printable(listed(objects)) or 'none'}>"
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -1,5 +1,6 @@
 """A trained model as one object: images in, `Detections` out."""
 
+import copy
 import math
 import os
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 import numpy as np
+import PIL.Image
 import torch
 from mmcv.transforms import Compose
 from mmdet.registry import MODELS
@@ -87,7 +89,9 @@ class Detector:
             raise InputError(f"The threshold {threshold} is not a score.")
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}: a forward pass needs at least 1 image.")
-        self.name = str(config.filename if isinstance(config, Config) else config)
+        if isinstance(config, Config) and options:
+            raise InputError("options change a config that is given by its name: change the Config itself.")
+        self.name = str(config.filename or "that was given") if isinstance(config, Config) else str(config)
         self.device = usable_device(str(device or ("cuda" if torch.cuda.is_available() else "cpu")))
         path = checkpoint_of(self.name, None if checkpoint is None else str(checkpoint))
         content = read_checkpoint(path)
@@ -105,7 +109,7 @@ class Detector:
         self._running = threading.Lock()
 
     @overload
-    def __call__(self, images: np.ndarray | torch.Tensor) -> Detections: ...
+    def __call__(self, images: np.ndarray | torch.Tensor | PIL.Image.Image) -> Detections: ...
     @overload
     def __call__(self, images: list[Image] | tuple[Image, ...]) -> list[Detections]: ...
     @overload
@@ -120,7 +124,8 @@ class Detector:
             return list(self.stream(images))
         if isinstance(images, (str, os.PathLike)) and Path(images).is_dir():
             return self.stream(find_images(images))
-        (found,) = self._detect([self._sample(0, images)])
+        with config_errors.explained(self.name):
+            (found,) = self._detect([self._sample(0, images)])
         self._remark(len(found), found.best_score)
         return found
 
@@ -134,10 +139,11 @@ class Detector:
             InputError: an image cannot be used, and there is no `left_out`; those before it have been given.
         """
         found, best = 0, 0.0
-        for batch in batches(self._samples(images, left_out), self.batch_size, self.pad):
-            for detections in self._detect(batch):
-                found, best = found + len(detections), max(best, detections.best_score)
-                yield detections
+        with config_errors.explained(self.name):
+            for batch in batches(self._samples(images, left_out), self.batch_size, self.pad):
+                for detections in self._detect(batch):
+                    found, best = found + len(detections), max(best, detections.best_score)
+                    yield detections
         self._remark(found, best)
 
     def video(self, path: str | os.PathLike[str]) -> Iterator[tuple[np.ndarray, Detections]]:
@@ -165,13 +171,13 @@ class Detector:
 
     def _sample(self, number: int, image: Image) -> Sample:
         pixels = pixels_of(image)
-        with console.quiet, config_errors.explained(self.name):
+        with console.quiet:
             data = self.pipeline({"img": pixels[..., ::-1], "img_id": number})
         return Sample(number, Path(image) if isinstance(image, (str, os.PathLike)) else None, pixels, data)
 
     def _detect(self, batch: list[Sample]) -> list[Detections]:
         try:
-            with self._running, torch.no_grad(), console.quiet, config_errors.explained(self.name):
+            with self._running, torch.no_grad(), console.quiet:
                 outputs = self.model.test_step(pseudo_collate([sample.data for sample in batch]))
             pairs = zip(batch, outputs, strict=True)
             return [self._detections(sample, output.pred_instances.cpu()) for sample, output in pairs]
@@ -245,7 +251,7 @@ def load_model(
     """
     check_class_counts(config.model, class_names(config))
     with within_scope(config), torch.random.fork_rng(devices=[]):  # initial weights are drawn, and replaced
-        model = MODELS.build(config.model)
+        model = MODELS.build(copy.deepcopy(config.model))  # detectors add to their configs
     load_content(model, read_checkpoint(checkpoint) if content is None else content, checkpoint, whole=True)
     model.cfg = config
     watch_heads(model)
