@@ -86,6 +86,7 @@ def test_lists_and_folders(detector: Detector, images: list[Path]) -> None:
         assert found.path == expected.path
         assert_same(found, expected)
         assert_same(listed, expected)
+    assert [found.path for found in detector.stream(str(images[0].parent))] == images
     assert detector([]) == []
 
 

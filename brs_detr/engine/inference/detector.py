@@ -1,43 +1,36 @@
 """A trained model as one object: images in, `Detections` out."""
 
-import copy
 import math
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 import numpy as np
 import PIL.Image
 import torch
-from mmcv.transforms import Compose
-from mmdet.registry import MODELS
-from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.model import BaseModel
-from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
 from brs_detr.data.calibration import Calibration
-from brs_detr.data.checks import check_class_counts, classes_of, coco_source, leaf_datasets
 from brs_detr.engine.inference.coco_ids import CocoIds
 from brs_detr.engine.inference.detections import Detections
+from brs_detr.engine.inference.loading import class_names, coco_sources, load_model, pipeline_of
 from brs_detr.engine.inference.sources import Image, find_images, pixels_of
 from brs_detr.engine.inference.video import frames
 from brs_detr.engine.progress import console
-from brs_detr.engine.running.divergence import DivergenceError, check_predictions, watch_heads
+from brs_detr.engine.running.divergence import DivergenceError, check_predictions
 from brs_detr.engine.running.trained import checkpoint_of
 from brs_detr.engine.setup import config_errors
 from brs_detr.engine.setup.config import load_config
 from brs_detr.errors import InputError
 from brs_detr.timing.run import usable_device
-from brs_detr.weights import load_content, read_checkpoint
+from brs_detr.weights import read_checkpoint
 
 THRESHOLD = 0.3  # where nothing better is known
-_building = threading.Lock()  # mmengine's default scope is one of the process
 
 
 class Sample(NamedTuple):
@@ -129,15 +122,20 @@ class Detector:
         self._remark(len(found), found.best_score)
         return found
 
-    def stream(self, images: Iterable[Image], left_out: list[str] | None = None) -> Iterator[Detections]:
+    def stream(
+        self, images: Iterable[Image] | str | os.PathLike[str], left_out: list[str] | None = None
+    ) -> Iterator[Detections]:
         """The `Detections` of each image, read when its batch's turn comes.
 
         Args:
+            images: any iterable, a folder, or one file.
             left_out: gets a sentence for each image that cannot be used, which is passed over then.
 
         Raises:
             InputError: an image cannot be used, and there is no `left_out`; those before it have been given.
         """
+        if isinstance(images, (str, os.PathLike)):
+            images = find_images(images)
         found, best = 0, 0.0
         with config_errors.explained(self.name):
             for batch in batches(self._samples(images, left_out), self.batch_size, self.pad):
@@ -218,51 +216,6 @@ class Detector:
                 "have no scale, so choose a lower --score-thr (threshold=... of a Detector), or calibrate the "
                 "checkpoint."
             )
-
-
-def class_names(config: Config) -> tuple[str, ...]:
-    """The classes of the config's test data."""
-    return classes_of(next(leaf_datasets(config.test_dataloader.dataset)))
-
-
-def coco_sources(config: Config) -> list[Any]:
-    """The COCO files of the config's test and validation data."""
-    loaders = [config.get(f"{split}_dataloader") for split in ("test", "val")]
-    found = [coco_source(dataset, []) for loader in loaders if loader for dataset in leaf_datasets(loader.dataset)]
-    return list(dict.fromkeys(source for source in found if source))
-
-
-def pipeline_of(config: Config) -> Compose:
-    """The config's test pipeline, for pixels in place of files."""
-    steps = get_test_pipeline_cfg(config)
-    with within_scope(config):
-        return Compose([{"type": "mmdet.LoadImageFromNDArray"}, *steps[1:]])
-
-
-def load_model(
-    config: Config, checkpoint: str, device: str | torch.device, content: dict[str, Any] | None = None
-) -> BaseModel:
-    """The config's model in evaluation mode with the checkpoint's weights.
-
-    content: of the checkpoint, where it has been read.
-
-    Raises:
-        InputError: the checkpoint cannot be read or does not fit.
-    """
-    check_class_counts(config.model, class_names(config))
-    with within_scope(config), torch.random.fork_rng(devices=[]):  # initial weights are drawn, and replaced
-        model = MODELS.build(copy.deepcopy(config.model))  # detectors add to their configs
-    load_content(model, read_checkpoint(checkpoint) if content is None else content, checkpoint, whole=True)
-    model.cfg = config
-    watch_heads(model)
-    return model.to(device).eval()
-
-
-@contextmanager
-def within_scope(config: Config) -> Iterator[None]:
-    """Let names of types be found in the config's scope meanwhile, by one thread at a time."""
-    with _building, DefaultScope.overwrite_default_scope(config.get("default_scope", "mmdet")):
-        yield
 
 
 def batches(samples: Iterable[Sample], size: int, pad: bool) -> Iterator[list[Sample]]:

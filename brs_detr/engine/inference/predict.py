@@ -8,8 +8,9 @@ from typing import Any
 
 from brs_detr.data import masks
 from brs_detr.engine.inference.detections import Detections, encoded
-from brs_detr.engine.inference.detector import Detector, class_names
+from brs_detr.engine.inference.detector import Detector
 from brs_detr.engine.inference.ground_truth import GroundTruth
+from brs_detr.engine.inference.loading import class_names
 from brs_detr.engine.inference.sources import find_images
 from brs_detr.engine.progress import console
 from brs_detr.engine.setup.config import load_config
