@@ -189,10 +189,10 @@ class Detector:
             DivergenceError: what the model makes of the image is not finite.
         """
         check_predictions(found, str(sample.path or f"image {sample.number}"))
+        found = found[found.scores.argsort(descending=True)]
         if self.calibration:
             found.scores = self.calibration(found["scores"])
-        best = float(found.scores.max()) if len(found) else 0.0
-        found = found[found.scores.argsort(descending=True)]
+        best = float(found.scores[0]) if len(found) else 0.0
         found = found[found.scores >= self.threshold]
         return Detections(
             boxes=found.bboxes.numpy(),
