@@ -150,7 +150,7 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
     arguments.add_checkpoint(parser)
     parser.add_argument("source", metavar="IMAGE_OR_FOLDER")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the pictures")
-    parser.add_argument("--score-thr", type=float, default=0.3, help="show boxes from this score on")
+    parser.add_argument("--score-thr", type=float, help="show boxes from it on; default the checkpoint's, or 0.3")
     parser.add_argument("--ann", metavar="FILE", help="COCO annotations: adds the ground truth of images it lists")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default a GPU where there is one")
     parser.add_argument("--overwrite", action="store_true", help="write into a folder that is not empty")

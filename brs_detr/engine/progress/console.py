@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from functools import partial
+from threading import Lock
 from types import ModuleType
 
 from mmdet.registry import HOOKS
@@ -44,8 +45,13 @@ WIDE = 110  # columns of a terminal: bar, time left and parts of the loss stand 
 
 
 def silence_third_parties() -> None:
-    """Ignore, one by one, the warnings of libraries about their own code that a user can do nothing about."""
+    """Let a program's console show nothing that libraries say about their own code."""
     silence_prints(coco)  # four lines whenever it opens a file
+    ignore_warnings()
+
+
+def ignore_warnings() -> None:
+    """Ignore, one by one, the warnings of libraries about their own code that a user can do nothing about."""
     # mmengine asks pkgutil for the compiled operators in a way that Python 3.12 deprecates.
     warnings.filterwarnings("ignore", message=".*find_loader.*", category=DeprecationWarning)
     # mmengine looks up package versions through setuptools, which would like it not to.
@@ -56,6 +62,33 @@ def silence_third_parties() -> None:
     warnings.filterwarnings("ignore", message=".*`num_anchors` is deprecated", category=UserWarning)
     # mmengine steps its schedulers after its own optimiser wrapper, which torch does not recognise.
     warnings.filterwarnings("ignore", message="Detected call of `(lr_)?scheduler.step", category=UserWarning)
+
+
+class Quiet:
+    """A context in which `ignore_warnings` holds, and after which the filters are as before; for many threads at once.
+
+    Filters belong to the process: the first thread that enters changes them, the last one that leaves puts them back.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.inside, self.before = Lock(), 0, warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.before = warnings.catch_warnings()
+                self.before.__enter__()
+                ignore_warnings()
+            self.inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.before.__exit__(None, None, None)
+
+
+quiet = Quiet()
 
 
 def silence_prints(module: ModuleType) -> None:
