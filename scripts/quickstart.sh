@@ -30,8 +30,7 @@ echo "== Evaluation of the best epoch"
 checkpoint="$(ls "$work"/best_*.pth)"
 "$PYTHON" scripts/test.py "$config" "$checkpoint" --work-dir "$work" --out "$work/metrics.json"
 echo "== Predictions on held-out images"
-threshold="$("$PYTHON" -c 'import json, sys; print(json.load(open(sys.argv[1]))["score_thr"])' "$work/metrics.json")"
-"$PYTHON" scripts/predict.py "$config" "$checkpoint" data/digits/test --score-thr "$threshold" \
+"$PYTHON" scripts/predict.py "$config" "$checkpoint" data/digits/test \
     --ann data/digits/annotations/test.json --out "$work/predictions"
 
 if [ -e "$final" ]; then

@@ -55,7 +55,7 @@ def test_the_steps_and_their_options(clone: Path) -> None:
     ]
     assert calls[1].startswith("scripts/train.py some.py ")
     assert calls[1].endswith("--epochs 2")
-    assert "best_epoch.pth data/digits/test --score-thr hash --ann data/digits/annotations/test.json" in calls[3]
+    assert "best_epoch.pth data/digits/test --ann data/digits/annotations/test.json" in calls[3]
     assert calls[4].endswith("summary work_dirs/quickstart")
 
 

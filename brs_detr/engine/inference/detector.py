@@ -88,7 +88,7 @@ class Detector:
         self.device = usable_device(str(device or ("cuda" if torch.cuda.is_available() else "cpu")))
         path = checkpoint_of(self.name, None if checkpoint is None else str(checkpoint))
         content = read_checkpoint(path)
-        self.calibration = Calibration.of(content)
+        self.calibration = Calibration.of(content, path)
         with console.quiet, config_errors.explained(self.name):
             self.config = config if isinstance(config, Config) else load_config(self.name, options, None)
             self.classes = class_names(self.config)
