@@ -14,6 +14,7 @@ from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from torch import Tensor
 
 from brs_detr.engine.export.selection import Candidates, clipped, rows, suppressed
+from brs_detr.errors import InputError
 
 
 def detect(model: DetectionTransformer, maps: tuple[Tensor, ...], size: tuple[int, int], sizes: Tensor) -> Candidates:
@@ -23,6 +24,11 @@ def detect(model: DetectionTransformer, maps: tuple[Tensor, ...], size: tuple[in
     """
     encoder_inputs, decoder_inputs = transformer_inputs(model, maps, size, sizes)
     encoded = model.forward_encoder(**encoder_inputs)
+    if (proposals := int(encoded["memory"].shape[1])) < model.num_queries:
+        raise InputError(
+            f"An input of {size[1]}x{size[0]} pixels gives {proposals} encoder proposals, fewer than the "
+            f"{model.num_queries} queries: choose a larger --size."
+        )
     queries, _ = model.pre_decoder(**encoded)
     decoded = model.forward_decoder(**{**decoder_inputs, **queries})
     logits, boxes = model.bbox_head(decoded["hidden_states"], decoded["references"])
@@ -35,7 +41,7 @@ def transformer_inputs(
     """What `pre_transformer` gives the encoder and the decoder, with masks of what each image leaves empty."""
     whole = [DetDataSample(metainfo=dict(batch_input_shape=size, img_shape=size))]
     encoder_inputs, decoder_inputs = model.pre_transformer(maps, whole)
-    masks = [padding(size, sizes, tuple(map(int, level.shape[-2:]))) for level in maps]
+    masks = [padding(size, sizes, map_size(level)) for level in maps]
     positions = [
         (model.positional_encoding(mask).flatten(2).transpose(1, 2) + embedding)
         for mask, embedding in zip(masks, model.level_embed, strict=True)
@@ -45,6 +51,11 @@ def transformer_inputs(
     encoder_inputs.update(feat_mask=mask, feat_pos=torch.cat(positions, dim=1), valid_ratios=ratios)
     decoder_inputs.update(memory_mask=mask, valid_ratios=ratios)
     return encoder_inputs, decoder_inputs
+
+
+def map_size(level: Tensor) -> tuple[int, int]:
+    """Height and width of a map (B, C, H, W): constants of a graph, for its input has one size."""
+    return int(level.shape[-2]), int(level.shape[-1])
 
 
 def padding(size: tuple[int, int], sizes: Tensor, shape: tuple[int, int]) -> Tensor:

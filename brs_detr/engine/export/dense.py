@@ -1,4 +1,4 @@
-"""What anchor heads (RPN, ATSS, RetinaNet, PAA) detect, for a batch at once: `predict_by_feat` of mmdet without loops."""
+"""What anchor heads (RPN, ATSS, RetinaNet) detect, for a batch at once: mmdet's `predict_by_feat` without loops."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def propose(head: AnchorHead, maps: tuple[Tensor, ...], sizes: Tensor) -> Candid
 def candidates(
     head: AnchorHead, maps: tuple[Tensor, ...], sizes: Tensor, *, threshold: float | None, by_level: bool = False
 ) -> Candidates:
-    """What is suppressed next: the `nms_pre` best of each level above the threshold, and larger than `min_bbox_size`."""
+    """What is suppressed next: the `nms_pre` best of each level above the threshold, larger than `min_bbox_size`."""
     outputs = head(maps)
     shapes = [tuple(map(int, scores.shape[-2:])) for scores in outputs[0]]
     anchors = head.prior_generator.grid_priors(shapes, dtype=maps[0].dtype, device=maps[0].device)
@@ -53,7 +53,7 @@ def _of_level(head: AnchorHead, anchors: Tensor, *outputs: Any) -> Candidates:
     anchor = places.div(classes, rounding_mode="floor")
     deltas = rows(_by_anchor(deltas, head.bbox_coder.encode_size), anchor)
     boxes = head.bbox_coder.decode(anchors[anchor.flatten()], deltas.flatten(0, 1))
-    found = Candidates(boxes.unflatten(0, anchor.shape), scores, places - anchor * classes)
+    found = Candidates(boxes.reshape(*anchor.shape, 4), scores, places - anchor * classes)
     valid = scores > threshold if threshold is not None else scores >= 0
     for factor in factors:
         weights = rows(_by_anchor(factor, 1).sigmoid(), anchor).squeeze(2)
@@ -63,7 +63,7 @@ def _of_level(head: AnchorHead, anchors: Tensor, *outputs: Any) -> Candidates:
 
 def _by_anchor(prediction: Tensor, channels: int) -> Tensor:
     """(B, anchors * channels, H, W) -> (B, H * W * anchors, channels)."""
-    return prediction.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, channels))
+    return prediction.permute(0, 2, 3, 1).reshape(prediction.shape[0], -1, channels)
 
 
 def _scores(head: AnchorHead, logits: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """A detector as one function of tensors: images and their sizes in; boxes, scores and labels out."""
 
+from typing import Any
+
 import torch
 from mmdet.models import DeformableDETR, SingleStageDetector
 from torch import Tensor, nn
@@ -41,13 +43,13 @@ class DetectionGraph(nn.Module):
         return found.boxes * valid[..., None], scores, found.labels.where(valid, torch.full_like(found.labels, -1))
 
 
-def detections(model: nn.Module, images: Tensor, size: tuple[int, int], sizes: Tensor) -> Candidates:
+def detections(model: Any, images: Tensor, size: tuple[int, int], sizes: Tensor) -> Candidates:
     """What the model's `predict` finds."""
     maps = model.extract_feat(images)
     if isinstance(model, CoDETR) and model.eval_module != "detr":
         encoder_inputs, _ = decoders.transformer_inputs(model, maps, size, sizes)
         memory = model.forward_encoder(**encoder_inputs)["memory"]
-        maps = model.memory_maps(memory, [tuple(map(int, level.shape[-2:])) for level in maps])
+        maps = model.memory_maps(memory, [decoders.map_size(level) for level in maps])
         if model.eval_module == "one-stage":
             return dense.detect(model.atss_head, maps, sizes)
     elif isinstance(model, DeformableDETR):

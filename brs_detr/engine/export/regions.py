@@ -16,15 +16,15 @@ def detect(
     maps: (B, C, H, W) a level. sizes: (B, 2), height and width of what an image holds of the input.
     """
     boxes, stages = proposals.boxes, list(_stages(roi_head))
-    sums: Tensor | float = 0.0
+    logits: list[Tensor] = []
     for number, (extractor, head) in enumerate(stages, start=1):
         features = roi_features(extractor, maps[: extractor.num_inputs], boxes)
-        logits, deltas = head(features)[:2]
-        sums = sums + logits
+        outputs, deltas = head(features)[:2]
+        logits.append(outputs)
         choices = _decoded(head, boxes, deltas, sizes)
         if number < len(stages):
-            boxes = _of_best_class(choices, _scores(head, logits).unflatten(0, boxes.shape[:2]))
-    scores = _scores(head, sums / len(stages)).unflatten(0, boxes.shape[:2])
+            boxes = _of_best_class(choices, _scores(head, outputs).reshape(*boxes.shape[:2], -1))
+    scores = _scores(head, sum(logits[1:], logits[0]) / len(stages)).reshape(*boxes.shape[:2], -1)
     found = _by_class(choices, scores, proposals.scores >= 0, roi_head.test_cfg.score_thr)
     return suppressed(found, roi_head.test_cfg.nms, roi_head.test_cfg.max_per_img)
 
@@ -60,9 +60,9 @@ def _decoded(head: BBoxHead, boxes: Tensor, deltas: Tensor, sizes: Tensor) -> Te
     size = head.bbox_coder.encode_size
     kinds = 1 if head.reg_class_agnostic else head.num_classes
     repeated = boxes[:, :, None].expand(-1, -1, kinds, -1).reshape(-1, 4)
-    decoded = head.bbox_coder.decode(repeated, deltas.reshape(-1, size)).unflatten(0, (boxes.shape[0], -1))
+    decoded = head.bbox_coder.decode(repeated, deltas.reshape(-1, size)).reshape(boxes.shape[0], -1, 4)
     decoded = clipped(decoded, sizes) if head.bbox_coder.clip_border else decoded
-    return decoded.unflatten(1, (-1, kinds))
+    return decoded.reshape(*boxes.shape[:2], kinds, 4)
 
 
 def _of_best_class(choices: Tensor, scores: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from typing import Any
 
 from mmdet.models import (
     DINO,
-    BBoxHead,
     BaseRoIHead,
+    BBoxHead,
     CascadeRoIHead,
     DeformableDETR,
     DeformableDETRHead,
@@ -46,9 +46,7 @@ TRANSFORMER: Methods = dict(
     pre_transformer=(DeformableDETR,),
     pre_decoder=(DeformableDETR, CoDETR, DINO, CoDINO),
 )
-QUERIES: Methods = dict(
-    predict_by_feat=(DeformableDETRHead,), _predict_by_feat_single=(DETRHead, CoDETRHead)
-)
+QUERIES: Methods = dict(predict_by_feat=(DeformableDETRHead,), _predict_by_feat_single=(DETRHead, CoDETRHead))
 ONE_STAGE: Methods = dict(predict=(SingleStageDetector,))
 TWO_STAGE: Methods = dict(predict=(TwoStageDetector,))
 
@@ -73,7 +71,7 @@ def _has_known(part: Any, method: str, owners: tuple[type, ...]) -> bool:
     return next((owner for owner in type(part).__mro__ if method in vars(owner)), None) in owners
 
 
-def _parts(model: nn.Module) -> Iterator[tuple[Any, Methods]]:
+def _parts(model: Any) -> Iterator[tuple[Any, Methods]]:
     """The modules that a graph stands in for, with what they must not do otherwise."""
     detects = getattr(model, "eval_module", "detr")
     if isinstance(model, DeformableDETR):
@@ -89,7 +87,7 @@ def _parts(model: nn.Module) -> Iterator[tuple[Any, Methods]]:
         yield from _two_stage_parts(model)
 
 
-def _two_stage_parts(model: nn.Module) -> Iterator[tuple[Any, Methods]]:
+def _two_stage_parts(model: Any) -> Iterator[tuple[Any, Methods]]:
     if not isinstance(model, CoDETR):
         yield model, TWO_STAGE
     yield model.rpn_head, PROPOSING
