@@ -83,10 +83,8 @@ def both(
 def predicted(model: Any, batch: Batch) -> list[InstanceData]:
     """The model's own detections, boxes in pixels of the input."""
     size = tuple(batch.images.shape[-2:])
-    samples = [
-        DetDataSample(metainfo=dict(img_shape=tuple(valid), batch_input_shape=size, pad_shape=size, ori_shape=size))
-        for valid in batch.sizes.tolist()
-    ]
+    common = dict(batch_input_shape=size, pad_shape=size, ori_shape=size, scale_factor=(1.0, 1.0))
+    samples = [DetDataSample(metainfo=dict(img_shape=tuple(valid), **common)) for valid in batch.sizes.tolist()]
     return [sample.pred_instances for sample in model.predict(batch.images, samples, rescale=False)]
 
 

@@ -1,0 +1,149 @@
+"""The command, as users run it: what it writes, what it refuses, and the example that runs without torch."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from mmdet.apis import inference_detector
+from mmengine.structures import InstanceData
+
+from brs_detr.data.calibration import KEY, Calibration
+from brs_detr.engine.export import exporting
+from brs_detr.engine.export.comparing import difference
+from brs_detr.engine.export.preprocessing import preprocessing_of
+from brs_detr.errors import InputError
+from tests.engine.export.models import BRS_DETR, FASTER, built, config_of
+from tests.scripts.processes import ROOT, environment
+
+Program = Callable[..., tuple[int, str, str]]
+CALIBRATION = Calibration((0.0, 0.05, 0.2, 1.0), (0.0, 0.3, 0.7, 1.0), 0.25)
+WITHOUT_TORCH = 'raise ImportError("this machine has no torch")\n'
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
+    """A work directory with a calibrated checkpoint of random weights, and its test images."""
+    folder = tmp_path_factory.mktemp("work")
+    config = config_of(FASTER, test_dataloader__dataset__data_root=str(digits))
+    config.dump(folder / "config.py")
+    state = {"state_dict": built(config).state_dict(), KEY: CALIBRATION.as_dict()}
+    torch.save(state, folder / "best_coco_bbox_mAP_epoch_1.pth")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture 60 pixels wide and 41 high, which fills but a part of any input."""
+    path = tmp_path_factory.mktemp("image") / "image.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (41, 60, 3), dtype=np.uint8)
+    cv2.imwrite(str(path), cv2.GaussianBlur(pixels, (5, 5), 0))
+    return path
+
+
+def by_the_example(file: Path, image: Path, folder: Path) -> tuple[InstanceData, list[str]]:
+    """What docs/onnx_example.py prints where torch cannot be imported."""
+    (folder / "torch.py").write_text(WITHOUT_TORCH)
+    variables = environment() | {"PYTHONPATH": str(folder)}
+    command = [sys.executable, str(ROOT / "docs" / "onnx_example.py"), str(file), str(image)]
+    ended = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in ended.stdout.splitlines()]
+    found = InstanceData(
+        bboxes=torch.tensor([line["box"] for line in lines]),
+        scores=torch.tensor([line["score"] for line in lines]),
+        labels=torch.tensor([int(line["class"]) for line in lines]),
+    )
+    return found, [line["class"] for line in lines]
+
+
+def test_a_work_directory_end_to_end(work: Path, image: Path, tmp_path: Path, program: Program) -> None:
+    """Boxes in the image, scores and classes are those of the model for the same file, padded as it pads it."""
+    out = tmp_path / "new" / "detector.onnx"
+    status, output, errors = program("export", work, "--onnx", out, "--size", "160x128")
+    assert (status, errors) == (0, "")
+    assert output.startswith(f"{out} written, for images of 160x128 pixels; from torch its boxes differ by at most ")
+    found, classes = by_the_example(out, image, tmp_path)
+    assert set(classes) <= set("0123456789")
+    model, _ = exporting.load(config_of(str(work / "config.py")), str(next(work.glob("best*"))))
+    model.cfg = config_of(str(work / "config.py"))
+    wanted = inference_detector(model, cv2.imread(str(image))).pred_instances
+    wanted.scores = CALIBRATION(wanted.scores)
+    wanted = wanted[wanted.scores >= CALIBRATION.threshold]
+    assert 5 < len(wanted) == len(found)
+    apart = difference(wanted, found, pixels=0.01)
+    assert apart.lacking == 0
+    assert apart.boxes < 0.01
+    status, _, errors = program("export", work, "--onnx", out)
+    assert (status, errors) == (2, f"error: {out} exists: choose another --onnx, or replace it with --overwrite.\n")
+    said = onnxruntime.InferenceSession(out).get_modelmeta().custom_metadata_map
+    assert json.loads(said["threshold"]) == 0.25
+    assert json.loads(said["classes"]) == list("0123456789")
+    assert json.loads(said["preprocessing"]) == dict(
+        width=160, height=128, keep_ratio=True, channels="RGB", pad_value=0.0,
+        mean=pytest.approx([123.675, 116.28, 103.53]), std=pytest.approx([58.395, 57.12, 57.375]),
+    )  # fmt: skip
+
+
+def test_a_file_that_detects_something_else_is_not_left(
+    work: Path, tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_of_other_weights(graph: Any, *args: Any, **kwargs: Any) -> None:
+        write(graph, *args, **kwargs)
+        with torch.no_grad():
+            torch.nn.init.normal_(next(graph.parameters()))
+
+    write = exporting.write_graph
+    monkeypatch.setattr(exporting, "write_graph", write_of_other_weights)
+    status, _, errors = program("export", work, "--onnx", tmp_path / "out.onnx", "--size", "64")
+    assert status == 2
+    assert "in onnxruntime are not those of torch" in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+REFUSED = {
+    "is no file of ONNX": (("--onnx", "{out}.pt"), "out.pt must end in .onnx."),
+    "below a file": (("--onnx", "{work}/config.py/out.onnx"), "is a file: choose another place."),
+    "odd": (("--onnx", "{out}.onnx", "--size", "100x64"), "sides that are multiples of 32, such as 128x64."),
+    "no number": (("--onnx", "{out}.onnx", "--size", "6-4"), "--size 6-4: give pixels from 32 on"),
+    "tiny": (("--onnx", "{out}.onnx", "--size", "8"), "--size 8: give pixels from 32 on"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_used_ends_with_a_sentence(case: str, work: Path, tmp_path: Path, program: Program) -> None:
+    arguments, sentence = REFUSED[case]
+    given = [argument.format(out=tmp_path / "out", work=work) for argument in arguments]
+    status, _, errors = program("export", work, *given)
+    assert status == 2
+    assert sentence in errors
+    assert errors.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(exporting, "PACKAGES", ("no_such_package",))
+    with pytest.raises(InputError, match=r'no_such_package is not installed.*pip install "brs-detr\[export\]"'):
+        exporting.check_given(tmp_path / "out.onnx", overwrite=False)
+
+
+def test_a_work_directory_without_checkpoint(tmp_path: Path, program: Program) -> None:
+    config_of(BRS_DETR).dump(tmp_path / "config.py")
+    status, _, errors = program("export", tmp_path, "--onnx", tmp_path / "out.onnx")
+    assert status == 2
+    assert "holds no checkpoint" in errors
+
+
+def test_pipelines_that_do_more_than_resizing() -> None:
+    config = config_of(BRS_DETR)
+    preprocessor = built(config).data_preprocessor
+    assert preprocessing_of(config, preprocessor, None).width == 160
+    config.test_dataloader.dataset.pipeline.insert(2, dict(type="Pad", size_divisor=32))
+    with pytest.raises(InputError, match="has Pad: export takes one that resizes"):
+        preprocessing_of(config, preprocessor, None)
