@@ -7,6 +7,7 @@ its own methods are these, whatever else of it a derived class has changed.
 from collections.abc import Iterator
 from typing import Any
 
+from mmcv.ops import DeformConv2d, ModulatedDeformConv2d
 from mmdet.models import (
     DINO,
     BaseRoIHead,
@@ -52,7 +53,12 @@ TWO_STAGE: Methods = dict(predict=(TwoStageDetector,))
 
 
 def check_supported(model: nn.Module) -> None:
-    """Raises InputError if there is no graph for a model, for one of its heads, or for how they suppress boxes."""
+    """Raises InputError if there is no graph for a model, a layer or a head of it, or for how heads suppress boxes."""
+    if deformable := [layer for layer in model.modules() if isinstance(layer, DeformConv2d | ModulatedDeformConv2d)]:
+        raise InputError(
+            f"{type(model).__name__} cannot be exported to ONNX: {type(deformable[0]).__name__} of its layers is no "
+            "operator of ONNX."
+        )
     for part, methods in _parts(model):
         for method, owners in methods.items():
             if not _has_known(part, method, owners):

@@ -90,6 +90,12 @@ def test_models_without_a_graph_are_named(path: str) -> None:
         DetectionGraph(built(config_of(path)), SIZE)
 
 
+def test_a_layer_that_onnx_lacks_is_named() -> None:
+    model = built(config_of(FASTER, model__neck__conv_cfg=dict(type="DCNv2")))
+    with pytest.raises(InputError, match="FasterRCNN cannot be exported to ONNX: ModulatedDeformConv2dPack"):
+        DetectionGraph(model, SIZE)
+
+
 @pytest.mark.parametrize("path", [BRS_DETR, "configs/dino/brs-dino-4scale_tiny_digits.py"], ids=names)
 def test_an_input_too_small_for_the_queries(path: str) -> None:
     model = built(config_of(path))

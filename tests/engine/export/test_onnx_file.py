@@ -1,5 +1,6 @@
 """Files of ONNX detect in onnxruntime what torch detects: for several images, sizes and numbers of images."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,38 @@ def test_onnxruntime_equals_torch(
         check_equal(file, graph, batches[:1], CALIBRATION)
 
 
-def test_operators_that_onnx_lacks_are_named(tmp_path: Path) -> None:
-    model = built(config_of(FASTER, model__neck__conv_cfg=dict(type="DCNv2")))
-    with pytest.raises(InputError, match=r"cannot be exported: .*[dD]eform"):
-        write_graph(DetectionGraph(model, (64, 64)).eval(), tmp_path / "model.onnx", {}, dynamic_batch=False)
+class Unknown(torch.autograd.Function):
+    """An operator of another domain, as mmcv exports its own."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: torch.Tensor) -> torch.Tensor:
+        return scores.clone()
+
+    @staticmethod
+    def symbolic(graph: Any, scores: Any) -> Any:
+        return graph.op("somewhere::Unknown", scores).setType(scores.type())
+
+
+class Graph(torch.nn.Module):
+    """In place of a detector's: it applies one operator."""
+
+    size = 32, 32
+
+    def __init__(self, operator: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.operator = operator
+
+    def forward(self, images: torch.Tensor, sizes: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self.operator(images), images + 1, sizes + 1
+
+
+OPERATORS = {"aten::erfinv": torch.erfinv, "somewhere::Unknown": Unknown.apply}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operators_that_onnx_lacks_are_named(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"^The model cannot be exported: .*{name}"):
+        write_graph(Graph(OPERATORS[name]), tmp_path / "model.onnx", {}, dynamic_batch=False)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7])
