@@ -198,7 +198,7 @@ def run_export(args: argparse.Namespace) -> None:
         options=args.cfg_options,
     )
     size = f"{preprocessing.width}x{preprocessing.height}"
-    print(printable(f"{args.onnx} written, for images of {size} pixels; from torch its {difference}"))
+    print(printable(f"{args.onnx} written, for images of {size} pixels. Beside torch, its {difference}."))
 
 
 def add_check_data_options(parser: argparse.ArgumentParser) -> None:

@@ -33,8 +33,10 @@ class Difference(NamedTuple):
     lacking: int
 
     def __str__(self) -> str:
+        if not self.detections:
+            return "detections could not be compared, for neither found any: have images of the test data here"
         text = f"boxes differ by at most {self.boxes:.1g} pixels, scores by {self.scores:.1g}"
-        return text + (f"; {self.lacking} of {self.detections} changed places at equal scores" if self.lacking else "")
+        return text + (f"; {self.lacking} of {self.detections} detections are others" if self.lacking else "")
 
 
 def open_session(path: Path) -> Any:

@@ -55,8 +55,6 @@ def export(
     check_given(out, overwrite)
     console.silence_third_parties()
     config = load_config(config_path, options, None)
-    classes = classes_of(next(leaf_datasets(config.test_dataloader.dataset)))
-    check_class_counts(config.model, classes)
     model, calibration = load(config, checkpoint)
     if getattr(model, "with_mask", False):
         console.warn("the file gives boxes alone: masks are not exported.")
@@ -64,7 +62,7 @@ def export(
     graph = DetectionGraph(model, (preprocessing.height, preprocessing.width), calibration).eval()
     metadata = dict(
         preprocessing=preprocessing.as_dict(),
-        classes=classes,
+        classes=class_names(config),
         threshold=calibration.threshold if calibration else None,
         model=type(model).__name__,
         producer=f"brs-detr {__version__}",
@@ -87,6 +85,10 @@ def check_given(out: Path, overwrite: bool) -> None:
         raise InputError(f'{missing[0]} is not installed: export needs it, `pip install "brs-detr[export]"`.')
 
 
+def class_names(config: Config) -> tuple[str, ...]:
+    return classes_of(next(leaf_datasets(config.test_dataloader.dataset)))
+
+
 def load(config: Config, checkpoint: str) -> tuple[nn.Module, Calibration | None]:
     """The config's model with the checkpoint's weights, and the checkpoint's calibration.
 
@@ -94,6 +96,7 @@ def load(config: Config, checkpoint: str) -> tuple[nn.Module, Calibration | None
         InputError: the checkpoint cannot be read or does not fit.
     """
     init_default_scope(config.get("default_scope", "mmdet"))
+    check_class_counts(config.model, class_names(config))
     content = read_checkpoint(checkpoint)
     model = MODELS.build(config.model)
     load_content(model, content, checkpoint, whole=True)

@@ -68,7 +68,7 @@ def test_a_work_directory_end_to_end(work: Path, image: Path, tmp_path: Path, pr
     out = tmp_path / "new" / "detector.onnx"
     status, output, errors = program("export", work, "--onnx", out, "--size", "160x128")
     assert (status, errors) == (0, "")
-    assert output.startswith(f"{out} written, for images of 160x128 pixels; from torch its boxes differ by at most ")
+    assert output.startswith(f"{out} written, for images of 160x128 pixels. Beside torch, its boxes differ by at most ")
     found, classes = by_the_example(out, image, tmp_path)
     assert set(classes) <= set("0123456789")
     model, _ = exporting.load(config_of(str(work / "config.py")), str(next(work.glob("best*"))))

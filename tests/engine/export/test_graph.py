@@ -119,4 +119,6 @@ def test_detections_are_compared_as_sets() -> None:
     assert difference(wanted, instances([one], [0.5], [1]), 0.1).lacking == 1
     assert difference(instances([one], [0.5], [1]), wanted, 0.1).lacking == 1
     assert difference(wanted, instances([], [], []), 0.1).lacking == 2
-    assert difference(instances([], [], []), instances([], [], []), 0.1) == Difference(0, 0, 0, 0)
+    nothing = difference(instances([], [], []), instances([], [], []), 0.1)
+    assert nothing == Difference(0, 0, 0, 0)
+    assert "could not be compared" in str(nothing)
