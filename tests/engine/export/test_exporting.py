@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 import torch
 from mmdet.apis import inference_detector
+from mmengine.config import Config
 from mmengine.structures import InstanceData
 
 from brs_detr.data.calibration import KEY, Calibration
@@ -28,15 +29,20 @@ CALIBRATION = Calibration((0.0, 0.05, 0.2, 1.0), (0.0, 0.3, 0.7, 1.0), 0.25)
 WITHOUT_TORCH = 'raise ImportError("this machine has no torch")\n'
 
 
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
-    """A work directory with a calibrated checkpoint of random weights, and its test images."""
-    folder = tmp_path_factory.mktemp("work")
-    config = config_of(FASTER, test_dataloader__dataset__data_root=str(digits))
+def work_dir(folder: Path, config: Config) -> Path:
+    """A work directory with a calibrated checkpoint of random weights."""
+    folder.mkdir(exist_ok=True)
     config.dump(folder / "config.py")
     state = {"state_dict": built(config).state_dict(), KEY: CALIBRATION.as_dict()}
     torch.save(state, folder / "best_coco_bbox_mAP_epoch_1.pth")
     return folder
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
+    """With its test images."""
+    config = config_of(FASTER, test_dataloader__dataset__data_root=str(digits))
+    return work_dir(tmp_path_factory.mktemp("work"), config)
 
 
 @pytest.fixture(scope="module")
@@ -48,47 +54,52 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def by_the_example(file: Path, image: Path, folder: Path) -> tuple[InstanceData, list[str]]:
+def by_the_example(file: Path, image: Path, folder: Path) -> InstanceData:
     """What docs/onnx_example.py prints where torch cannot be imported."""
     (folder / "torch.py").write_text(WITHOUT_TORCH)
     variables = environment() | {"PYTHONPATH": str(folder)}
     command = [sys.executable, str(ROOT / "docs" / "onnx_example.py"), str(file), str(image)]
     ended = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
     lines = [json.loads(line) for line in ended.stdout.splitlines()]
-    found = InstanceData(
+    return InstanceData(
         bboxes=torch.tensor([line["box"] for line in lines]),
         scores=torch.tensor([line["score"] for line in lines]),
         labels=torch.tensor([int(line["class"]) for line in lines]),
     )
-    return found, [line["class"] for line in lines]
 
 
-def test_a_work_directory_end_to_end(work: Path, image: Path, tmp_path: Path, program: Program) -> None:
-    """Boxes in the image, scores and classes are those of the model for the same file, padded as it pads it."""
-    out = tmp_path / "new" / "detector.onnx"
-    status, output, errors = program("export", work, "--onnx", out, "--size", "160x128")
+@pytest.mark.parametrize(
+    ("path", "width", "height", "batch"), [(FASTER, 160, 128, "dynamic"), (BRS_DETR, 160, 109, "")]
+)
+def test_from_a_work_directory_to_boxes_in_an_image(
+    path: str, width: int, height: int, batch: str, image: Path, tmp_path: Path, program: Program
+) -> None:
+    """Boxes, scores and classes are those of the model for the same file, which it pads to this size."""
+    work, out = work_dir(tmp_path / "work", config_of(path)), tmp_path / "new" / "detector.onnx"
+    options = ("--dynamic-batch",) if batch else ()
+    size = "--size", f"{width}x{height}"
+    status, output, errors = program("export", work, "--onnx", out, *size, *options)
     assert (status, errors) == (0, "")
-    assert output.startswith(f"{out} written, for images of 160x128 pixels. Beside torch, its boxes differ by at most ")
-    found, classes = by_the_example(out, image, tmp_path)
-    assert set(classes) <= set("0123456789")
-    model, _ = exporting.load(config_of(str(work / "config.py")), str(next(work.glob("best*"))))
-    model.cfg = config_of(str(work / "config.py"))
-    wanted = inference_detector(model, cv2.imread(str(image))).pred_instances
-    wanted.scores = CALIBRATION(wanted.scores)
-    wanted = wanted[wanted.scores >= CALIBRATION.threshold]
-    assert 5 < len(wanted) == len(found)
-    apart = difference(wanted, found, pixels=0.01)
-    assert apart.lacking == 0
-    assert apart.boxes < 0.01
-    status, _, errors = program("export", work, "--onnx", out)
-    assert (status, errors) == (2, f"error: {out} exists: choose another --onnx, or replace it with --overwrite.\n")
+    assert output.startswith(f"{out} written, for images of {width}x{height} pixels. Beside torch, its boxes differ by")
     said = onnxruntime.InferenceSession(out).get_modelmeta().custom_metadata_map
     assert json.loads(said["threshold"]) == 0.25
     assert json.loads(said["classes"]) == list("0123456789")
     assert json.loads(said["preprocessing"]) == dict(
-        width=160, height=128, keep_ratio=True, channels="RGB", pad_value=0.0,
+        width=width, height=height, keep_ratio=True, channels="RGB", pad_value=0.0,
         mean=pytest.approx([123.675, 116.28, 103.53]), std=pytest.approx([58.395, 57.12, 57.375]),
     )  # fmt: skip
+    found = by_the_example(out, image, tmp_path)
+    model, _ = exporting.load(config_of(path), str(next(work.glob("best*"))))
+    model.cfg = config_of(path)
+    wanted = inference_detector(model, cv2.imread(str(image))).pred_instances
+    wanted.scores = CALIBRATION(wanted.scores)
+    wanted = wanted[wanted.scores >= CALIBRATION.threshold]
+    assert 5 < len(wanted) == len(found)
+    apart = difference(wanted, found)
+    assert apart.lacking == 0
+    assert apart.boxes < 0.01
+    status, _, errors = program("export", work, "--onnx", out)
+    assert (status, errors) == (2, f"error: {out} exists: choose another --onnx, or replace it with --overwrite.\n")
 
 
 def test_a_file_that_detects_something_else_is_not_left(

@@ -56,7 +56,7 @@ def test_a_graph_detects_what_the_model_detects(path: str, options: dict[str, An
     assert any(len(image) for image in expected)
     for pair in zip(expected, found, strict=True):
         assert len(pair[0]) == len(pair[1])
-        apart = difference(*pair, pixels=0.01)
+        apart = difference(*pair)
         assert apart.lacking == 0
         assert max(apart.boxes, apart.scores) < 1e-3
 
