@@ -25,7 +25,7 @@ from tests.engine.export.models import BRS_DETR, FASTER, built, config_of
 from tests.scripts.processes import ROOT, environment
 
 Program = Callable[..., tuple[int, str, str]]
-CALIBRATION = Calibration((0.0, 0.05, 0.2, 1.0), (0.0, 0.3, 0.7, 1.0), 0.25)
+CALIBRATION = Calibration((0.0, 0.02, 0.2, 1.0), (0.0, 0.3, 0.7, 1.0), 0.32)
 WITHOUT_TORCH = 'raise ImportError("this machine has no torch")\n'
 
 
@@ -82,7 +82,7 @@ def test_from_a_work_directory_to_boxes_in_an_image(
     assert (status, errors) == (0, "")
     assert output.startswith(f"{out} written, for images of {width}x{height} pixels. Beside torch, its boxes differ by")
     said = onnxruntime.InferenceSession(out).get_modelmeta().custom_metadata_map
-    assert json.loads(said["threshold"]) == 0.25
+    assert json.loads(said["threshold"]) == 0.32
     assert json.loads(said["classes"]) == list("0123456789")
     assert json.loads(said["preprocessing"]) == dict(
         width=width, height=height, keep_ratio=True, channels="RGB", pad_value=0.0,
