@@ -20,6 +20,7 @@ COMMANDS = {
     "predict": "detect objects in images",
     "time-loss": "time the losses of a training step",
     "convert": "rewrite a published checkpoint in this project's names",
+    "export": "write a trained model as a file of ONNX",
     "check-data": "look at data before training on them",
 }
 DETECTOR_PACKAGES = ("mmdet", "mmengine", "mmcv", "torchvision")  # of which the losses alone have none

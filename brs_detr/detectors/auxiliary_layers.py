@@ -17,7 +17,10 @@ class MemoryMaps(BaseModule):
     def forward(self, memory: Tensor, spatial_shapes: list[tuple[int, int]]) -> tuple[Tensor, ...]:
         """memory (N, sum of H * W, channels) -> levels + 1 maps (N, channels, H, W), finest first."""
         levels = memory.split([h * w for h, w in spatial_shapes], dim=1)
-        maps = [level.transpose(1, 2).unflatten(2, shape) for level, shape in zip(levels, spatial_shapes, strict=True)]
+        maps = [  # not by unflatten, whose trace fixes the number of images
+            level.transpose(1, 2).reshape(level.shape[0], level.shape[2], *shape)
+            for level, shape in zip(levels, spatial_shapes, strict=True)
+        ]
         return (*maps, self.downsample(maps[-1]))
 
 

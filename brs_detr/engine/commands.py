@@ -14,6 +14,7 @@ from brs_detr.engine.arguments import KeyValue
 from brs_detr.engine.calibrating import calibrate
 from brs_detr.engine.checking import check_data
 from brs_detr.engine.converting import convert
+from brs_detr.engine.export.exporting import export
 from brs_detr.engine.inference.predict import predict
 from brs_detr.engine.progress import console
 from brs_detr.engine.running.resuming import LAST
@@ -197,6 +198,35 @@ def run_convert(args: argparse.Namespace) -> None:
     print(f"{report}\n{printable(f'{args.destination} written for {config}')}")
 
 
+def add_export_options(parser: argparse.ArgumentParser) -> None:
+    arguments.add_config(parser)
+    arguments.add_checkpoint(parser)
+    parser.add_argument("--onnx", type=Path, required=True, metavar="OUT.onnx", help="the file to write")
+    parser.add_argument("--size", metavar="N|WxH", help="of the input in pixels; default that of the test pipeline")
+    parser.add_argument("--dynamic-batch", action="store_true", help="take any number of images at once, not one")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
+
+
+def run_export(args: argparse.Namespace) -> None:
+    """Write a trained model as a file of ONNX, and compare what it detects in onnxruntime with torch.
+
+    python scripts/export.py CONFIG CHECKPOINT --onnx OUT.onnx
+    python scripts/export.py WORK_DIR --onnx OUT.onnx --size 640 --dynamic-batch
+    brs-detr export WORK_DIR --onnx OUT.onnx
+    """
+    preprocessing, difference = export(
+        args.config,
+        checkpoint_of(args.config, args.checkpoint),
+        args.onnx,
+        size=args.size,
+        dynamic_batch=args.dynamic_batch,
+        overwrite=args.overwrite,
+        options=args.cfg_options,
+    )
+    size = f"{preprocessing.width}x{preprocessing.height}"
+    print(printable(f"{args.onnx} written, for images of {size} pixels. Beside torch, its {difference}."))
+
+
 def add_check_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="CONFIG_OR_FILE", help="a config, or one COCO file (.json)")
     parser.add_argument("folder", nargs="?", metavar="FOLDER", help="of the COCO file's images")
@@ -227,6 +257,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[a
     "predict": (add_predict_options, run_predict),
     "time-loss": (timing_command.add_options, timing_command.run),
     "convert": (add_convert_options, run_convert),
+    "export": (add_export_options, run_export),
     "check-data": (add_check_data_options, run_check_data),
 }
 

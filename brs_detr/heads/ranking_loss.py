@@ -97,7 +97,7 @@ class RankingClassLoss(nn.Module):
 
     def get_activation(self, logits: Tensor) -> Tensor:
         """Scores (N, classes + 1) of logits (N, classes): mmdet drops the last column, the background's."""
-        return torch.cat([logits.sigmoid(), logits.new_zeros(len(logits), 1)], dim=1)
+        return torch.cat([logits.sigmoid(), torch.zeros_like(logits[:, :1])], dim=1)
 
 
 @MODELS.register_module()
