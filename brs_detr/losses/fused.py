@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from .exact import BreakPoints
 from .grid import grid_tables
@@ -22,18 +23,24 @@ from .step import SmoothedStep
 
 COPIES_OF = 1 << 16  # buckets: fewer are kept in copies, lest all programs add to the same few numbers
 MOST_COPIES = 64
+CAPABILITY = (8, 0)
 LONGEST = 1 << 31
+MOST_PROBLEMS = 65_535  # as many programs CUDA launches along the second axis
 
 
-def supported(logits: Tensor) -> bool:
-    """Is there a GPU and Triton for it? Rows of 2^31 logits and more are left to torch."""
-    return (
-        logits.is_cuda
-        and torch.cuda.is_available()
-        and torch.cuda.get_device_capability(logits.device) >= (8, 0)
-        and _has_triton()
-        and logits.shape[1] < LONGEST
-    )
+def obstacle(logits: Tensor) -> str | None:
+    """Why kernels cannot run on (B, N) logits, None if they can: they need a GPU, Triton, and sizes that fit."""
+    if not logits.is_cuda:
+        return f"the logits are on {logits.device}, and the kernels need a CUDA device"
+    if isinstance(logits, FakeTensor):
+        return "the logits have no data"
+    if (capability := torch.cuda.get_device_capability(logits.device)) < CAPABILITY:
+        return f"{logits.device} has compute capability {capability}, and the kernels need {CAPABILITY}"
+    if not _has_triton():
+        return "Triton is not installed"
+    if logits.shape[0] > MOST_PROBLEMS or logits.shape[1] >= LONGEST:
+        return f"{tuple(logits.shape)} logits are more than the kernels count"
+    return None
 
 
 @cache
@@ -59,8 +66,7 @@ class FusedNegatives:
         offsets = torch.zeros_like(counts, dtype=torch.int64)
         width = 2.0 ** math.frexp(2 * self.step.delta)[1]  # the power of two above a ramp's width
         units = 2.0 ** (62 - logits.shape[1].bit_length())  # as fine as int64 can hold N of them
-        sizes = logits.shape[1], buckets - 1, copies
-        self._launch(kernels.histogram, logits, targets, counts, offsets, 1 / width, units, *sizes)
+        self._launch(kernels.histogram, logits, targets, counts, offsets, 1 / width, units, COPIES=copies)
         return self.break_points.false_positives(counts.sum(1).double(), offsets.sum(1).double() * (width / units))
 
     def gradient(self, logits: Tensor, targets: Tensor, coefficients: Tensor) -> Tensor:
@@ -68,13 +74,13 @@ class FusedNegatives:
 
         value, slope = (table.to(self.dtype).contiguous() for table in self.break_points.gradient(coefficients))
         result = torch.empty_like(logits, dtype=self.dtype)
-        self._launch(kernels.gradient, logits, targets, value, slope, result, logits.shape[1], value.shape[1] - 1)
+        self._launch(kernels.gradient, logits, targets, value, slope, result)
         return result
 
-    def _launch(self, kernel: Any, logits: Tensor, targets: Tensor, *args: Any) -> None:
+    def _launch(self, kernel: Any, logits: Tensor, targets: Tensor, *args: Any, **sizes: int) -> None:
         from . import kernels
 
         tables = (self.lowest_relevant, self.break_points.thresholds, self.break_points.origin, *self.grid)
-        cells = self.grid.before.shape[1] - 1
+        sizes |= dict(N=logits.shape[1], E=self.break_points.thresholds.shape[1], CELLS=self.grid.before.shape[1] - 1)
         with torch.cuda.device_of(logits):
-            kernel[kernels.programs(*logits.shape)](logits, targets, *tables, *args, CELLS=cells, BLOCK=kernels.BLOCK)
+            kernel[kernels.programs(*logits.shape)](logits, targets, *tables, *args, **sizes, BLOCK=kernels.BLOCK)

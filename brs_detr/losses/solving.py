@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
+from .backends import requested, use_kernels
 from .gathering import find_positives, processes, sum_over_processes
 from .positives import BatchScan, Positives, warn_of_rows
 from .problems import Batch, as_batches
@@ -26,12 +27,14 @@ class Call(NamedTuple):
 
     problems: (logits, targets[, localisation]), each (N,) or (B, N); or a list of such tuples, and None for the rest.
     name: what error messages begin with, one for all problems or one for each.
+    backend: of method "exact", see `backends.use_kernels`.
     """
 
     definition: RankingDefinition
     method: str
     problems: tuple[Any, ...]
     name: str | Sequence[str]
+    backend: str | None = None
 
 
 def solve(calls: Sequence[Call], group: ProcessGroup | None = None) -> list[Any]:
@@ -69,6 +72,7 @@ class Part:
 
     def __init__(self, call: Call, batch: Batch, first: int) -> None:
         self.call, self.batch = call, batch
+        self.kernels = call.method == "exact" and use_kernels(call.backend, batch.logits, batch.targets)
         self.scan = BatchScan(batch, call.definition.targets_are_ious)
         self.places = [first + member for member in batch.members]
 
@@ -78,7 +82,8 @@ class Part:
         logits, targets = self.batch.logits, self.batch.targets
         with torch.autocast(logits.device.type, enabled=False):
             self.positives = positives
-            self.negatives = negative_sums(self.call.method, logits, positives, self.call.definition.step)
+            step = self.call.definition.step
+            self.negatives = negative_sums(self.call.method, logits, positives, step, self.kernels)
             self.false_positives = self.negatives.false_positives(logits, targets)
 
     def terms(self, processes: int) -> list[tuple[Tensor, ...]]:
@@ -93,6 +98,7 @@ class PreparedCall:
 
     def __init__(self, call: Call, first: int, group: ProcessGroup | None) -> None:
         check_method(call.method, over_processes=group is not None)
+        requested(call.backend)
         batches, self.single = as_batches(call.problems[0], call.problems[1:], call.name)
         self.call, self.number = call, sum(len(batch.members) for batch in batches)
         self.parts = [Part(call, batch, first) for batch in batches]

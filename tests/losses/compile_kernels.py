@@ -21,6 +21,7 @@ TYPES = {
     "units": "fp32",
     "N": "i32",
     "E": "i32",
+    "CELLS": "i32",
     "COPIES": "i32",
 }
 
@@ -28,14 +29,14 @@ TYPES = {
 def signature(kernel: triton.JITFunction, logits: str) -> dict[str, str]:
     single = "fp64" if logits == "fp64" else "fp32"
     floats = {"logits": f"*{logits}", "targets": "*fp32", "result": f"*{single}"}
-    types = TYPES | floats | dict.fromkeys(TABLES, f"*{single}") | dict.fromkeys(("CELLS", "BLOCK"), "constexpr")
+    types = TYPES | floats | dict.fromkeys(TABLES, f"*{single}") | dict.fromkeys(kernels.CONSTANTS, "constexpr")
     return {name: types[name] for name in kernel.arg_names}
 
 
 def main() -> None:
     for kernel in (kernels.histogram, kernels.gradient):
         for logits in ("bf16", "fp32", "fp64"):
-            source = ASTSource(kernel, signature(kernel, logits), constexprs={"CELLS": 65536, "BLOCK": kernels.BLOCK})
+            source = ASTSource(kernel, signature(kernel, logits), constexprs={"BLOCK": kernels.BLOCK})
             for architecture in ARCHITECTURES:
                 compiled = triton.compile(source, target=GPUTarget("cuda", architecture, 32))
                 print(kernel.__name__, logits, architecture, len(compiled.asm["cubin"]))

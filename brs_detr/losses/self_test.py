@@ -1,0 +1,102 @@
+"""Do the Triton kernels give what torch gives? Small problems are solved both ways, once a device and dtype.
+
+A run of the test also compiles the kernels, which have one variant for each dtype: no later step waits for that.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from .exact import ExactNegatives
+from .fused import FusedNegatives
+from .positives import Found, Positives, arrange
+from .step import SmoothedStep
+
+LENGTH = 3000  # a few blocks of a kernel, the last of them incomplete
+POSITIVES = (40, 0, 5)  # of each problem
+DELTAS = (0.0, 0.5)
+TOLERANCE = 1e-5  # of the largest number; both ways round in at least float32
+LONGEST_REASON = 300  # characters of an error, as those of compilers quote the source
+
+_failures: dict[torch.device, str] = {}
+_passed: set[tuple[torch.device, torch.dtype, torch.dtype]] = set()
+
+
+def failure(device: torch.device, logits: torch.dtype, targets: torch.dtype) -> str | None:
+    """Why the kernels must not be used on a device, None if they may for these dtypes.
+
+    The first call for a device and dtypes runs the test and reads its result: no collective, and nothing of it is left
+    in later calls. A failure is warned of, and holds for all dtypes of the device until the process ends.
+    """
+    if device not in _failures and (device, logits, targets) not in _passed:
+        reason = _outcome(device, logits, targets)
+        if reason is None:
+            _passed.add((device, logits, targets))
+        else:
+            _failures[device] = reason
+            warnings.warn(
+                f"{reason}. Ranking losses are computed by torch on this device instead: slower, the numbers are right",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+    return _failures.get(device)
+
+
+def _outcome(device: torch.device, logits: torch.dtype, targets: torch.dtype) -> str | None:
+    what = f"the Triton kernels {{}} on {device} for {logits} logits and {targets} targets"
+    try:
+        # this asks the device once for all comparisons
+        wrong = [name for name, right in _comparisons(device, logits, targets).items() if not right]
+    except Exception as error:  # whatever a compiler or a driver raises
+        message = " ".join(f"{type(error).__name__}: {error}".split())
+        return f"{what.format('fail')}: {message[:LONGEST_REASON]}"
+    return f"{what.format('give other numbers than torch')}: {', '.join(wrong)}" if wrong else None
+
+
+@torch.no_grad()
+def _comparisons(device: torch.device, logits: torch.dtype, targets: torch.dtype) -> dict[str, bool]:
+    """Which sums agree, by a name for each."""
+    x, y, found = _problems(device, logits, targets)
+    positives = arrange(found)
+    agreements = {}
+    with torch.autocast(device.type, enabled=False):
+        for delta in DELTAS:
+            kernels, torch_only = (_sums(way, x, y, positives, delta) for way in (FusedNegatives, ExactNegatives))
+            for name, ours, expected in zip(("N_FP", "gradient"), kernels, torch_only, strict=True):
+                bound = TOLERANCE * expected.abs().amax()
+                agreements[f"{name} at delta {delta}"] = ((ours - expected).abs() <= bound).all()  # NaN is not
+    return dict(zip(agreements, torch.stack(list(agreements.values())).tolist(), strict=True))
+
+
+def _sums(
+    way: type[FusedNegatives] | type[ExactNegatives],
+    logits: Tensor,
+    targets: Tensor,
+    positives: Positives,
+    delta: float,
+) -> tuple[Tensor, Tensor]:
+    """N_FP(i), 0 at paddings where it is not defined, and the gradient for coefficients that tell positives apart."""
+    sums = way(positives, SmoothedStep(delta), logits)
+    false_positives = sums.false_positives(logits, targets) * positives.weights
+    return false_positives, sums.gradient(logits, targets, positives.targets * positives.weights)
+
+
+def _problems(device: torch.device, logits: torch.dtype, targets: torch.dtype) -> tuple[Tensor, Tensor, Found]:
+    """A batch (3, LENGTH) with ties, ignored samples, a problem without positives and one that is padded, and the
+    positives in it. Always the same; no random state changes."""
+    generator = torch.Generator("cpu").manual_seed(0)
+    shape = len(POSITIVES), LENGTH
+    x = 2 * torch.randn(shape, generator=generator, device="cpu")
+    x[0] = (4 * x[0]).round() / 4  # on break points, and on each other
+    y = torch.zeros(shape, device="cpu")
+    y[0, ::7] = -1
+    y[2, 2 * LENGTH // 3 :] = -1
+    source = torch.cat([k * LENGTH + 11 * torch.arange(n, device="cpu") for k, n in enumerate(POSITIVES)])
+    y.view(-1)[source] = 1
+    x = x.to(logits)
+    ious = torch.linspace(0.1, 1, len(source), dtype=torch.float64, device="cpu")
+    fields = torch.stack([x.view(-1)[source].double(), ious])
+    return x.to(device), y.to(device, targets), Found(fields.to(device), source.to(device), list(POSITIVES))
