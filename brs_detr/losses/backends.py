@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 
-import torch
 from torch import Tensor
 
 from .fused import obstacle
@@ -48,16 +47,7 @@ def use_kernels(backend: str | None, logits: Tensor, targets: Tensor) -> bool:
     chosen = requested(backend)
     if chosen == "torch":
         return False
-    reason = obstacle(logits) or _no_time_to_test(logits) or failure(logits.device, logits.dtype, targets.dtype)
+    reason = obstacle(logits) or failure(logits.device, logits.dtype, targets.dtype)
     if reason and chosen == "triton":
         raise ValueError(f'backend "triton" is not possible: {reason}; choose "auto" or "torch"')
     return reason is None
-
-
-def _no_time_to_test(logits: Tensor) -> str | None:
-    """Why the host may not read results just now; a next call may."""
-    if torch.compiler.is_compiling():
-        return "torch.compile is tracing"
-    if logits.is_cuda and torch.cuda.is_current_stream_capturing():
-        return "a CUDA graph is being captured"
-    return None

@@ -49,6 +49,8 @@ def solve(calls: Sequence[Call], group: ProcessGroup | None = None) -> list[Any]
 
     Raises ValueError or TypeError, see `rank_sort_loss`.
     """
+    if torch.compiler.is_dynamo_compiling():  # it would break at the host's read, and compile for every number after
+        return torch.compiler.disable(solve)(calls, group)
     prepared: list[PreparedCall] = []
     for call in calls:
         prepared.append(PreparedCall(call, sum(other.number for other in prepared), group))

@@ -133,22 +133,40 @@ def test_kernels_pass_with_targets_of_any_dtype(targets: torch.dtype) -> None:
     assert self_test.failure(CPU, torch.float32, targets) is None
 
 
-@pytest.mark.parametrize("when", ["compiling", "without data"])
-def test_nothing_is_concluded_where_the_host_cannot_look(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if when == "compiling":
-        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-        with as_if_large_on_a_gpu():
-            assert not backends.use_kernels("auto", LOGITS[None], TARGETS[None])
-            with pytest.raises(ValueError, match=r"torch\.compile is tracing"):
-                backends.use_kernels("triton", LOGITS[None], TARGETS[None])
-    else:
-        with FakeTensorMode():
-            logits = torch.empty(1, 5, device="cuda")
-            assert not backends.use_kernels("auto", logits, logits)
-            with pytest.raises(ValueError, match="no data"):
-                backends.use_kernels("triton", logits, logits)
+def test_nothing_is_concluded_without_data() -> None:
+    with FakeTensorMode():
+        logits = torch.empty(1, 5, device="cuda")
+        assert not backends.use_kernels("auto", logits, logits)
+        with pytest.raises(ValueError, match="no data"):
+            backends.use_kernels("triton", logits, logits)
     assert not self_test._failures
-    assert not self_test._passed
+
+
+def test_nothing_is_read_amid_a_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    monkeypatch.setattr(self_test, "_outcome", None)  # not callable
+    device = torch.device("cuda", 0)
+    assert "is being captured" in str(self_test.failure(device, torch.float32, torch.float32))
+    self_test._passed.add((device, torch.float32, torch.float32))
+    assert self_test.failure(device, torch.float32, torch.float32) is None
+
+
+def test_torch_compile_leaves_the_losses_as_they_are(launched: list[int]) -> None:
+    loss = RankSortLoss(backend="triton")
+    logits = LOGITS.clone().requires_grad_()
+    expected = (lambda terms: terms.ranking + terms.sorting)(rank_sort_loss(LOGITS, TARGETS))
+
+    @torch.compile(backend="eager")
+    def step(x: Tensor) -> Tensor:
+        terms = loss(3 * x / 3, TARGETS)
+        return terms.ranking + terms.sorting
+
+    with as_if_large_on_a_gpu():
+        value = step(logits)
+        value.backward()
+    torch.testing.assert_close(value, expected)
+    assert logits.grad.count_nonzero() > 0
+    assert launched.count(len(LOGITS)) == 2
 
 
 def calls(backend: str | None) -> Iterator[Callable[[], object]]:
