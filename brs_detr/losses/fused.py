@@ -1,4 +1,4 @@
-"""`exact.py` on a GPU: the same buckets, with both passes over the negatives as single kernels.
+"""`exact.py` on a GPU: the same buckets, with both passes over the negatives as single kernels, and pairs of positives.
 
 Where torch would write a temporary of the negatives' size for every operation, a kernel reads each logit and
 target once. What adds up is in fixed point: integers sum to the same number in any order, so results are
@@ -23,6 +23,7 @@ from .step import SmoothedStep
 
 COPIES_OF = 1 << 16  # buckets: fewer are kept in copies, lest all programs add to the same few numbers
 MOST_COPIES = 64
+LOGITS_OF_A_COPY = 1 << 14  # at least, or making and adding up copies takes longer than it saves
 CAPABILITY = (8, 0)
 LONGEST = 1 << 31
 MOST_PROBLEMS = 65_535  # as many programs CUDA launches along the second axis
@@ -61,7 +62,7 @@ class FusedNegatives:
         from . import kernels  # imports Triton
 
         batch, buckets = self.break_points.origin.shape
-        copies = max(1, min(MOST_COPIES, COPIES_OF // buckets))
+        copies = max(1, min(MOST_COPIES, COPIES_OF // buckets, logits.shape[1] // LOGITS_OF_A_COPY))
         counts = torch.zeros(batch, copies, buckets, dtype=torch.int32, device=logits.device)
         offsets = torch.zeros_like(counts, dtype=torch.int64)
         width = 2.0 ** math.frexp(2 * self.step.delta)[1]  # the power of two above a ramp's width
@@ -84,3 +85,30 @@ class FusedNegatives:
         sizes |= dict(N=logits.shape[1], E=self.break_points.thresholds.shape[1], CELLS=self.grid.before.shape[1] - 1)
         with torch.cuda.device_of(logits):
             kernel[kernels.programs(*logits.shape)](logits, targets, *tables, *args, **sizes, BLOCK=kernels.BLOCK)
+
+
+class FusedPositives:
+    """Sums over all pairs of positives in float64, by a kernel that writes no pair down."""
+
+    def __init__(self, positives: Positives, step: SmoothedStep) -> None:
+        self.positions, self.targets, self.step = step.positions(positives.logits), positives.targets.contiguous(), step
+
+    def over_all(self, values: Tensor) -> Tensor:
+        return self._sums(values, sign=1, ties=1)[0]
+
+    def over_all_and_as_good(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        return self._sums(values, sign=1, ties=1)
+
+    def from_better(self, values: Tensor) -> Tensor:
+        return self._sums(values, sign=-1, ties=0)[1]
+
+    def _sums(self, values: Tensor, sign: int, ties: int) -> tuple[Tensor, Tensor]:
+        from . import kernels
+
+        values = values.contiguous()
+        results = torch.empty_like(values), torch.empty_like(values)
+        batch, number = self.positions.shape
+        arguments = self.positions, self.targets, values, *results, sign, self.step.at_zero, ties, batch, number
+        with torch.cuda.device_of(values):
+            kernels.pair_sums[kernels.programs_of_pairs(*values.shape)](*arguments, **kernels.PAIRS)
+        return results

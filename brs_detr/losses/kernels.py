@@ -1,7 +1,8 @@
-"""The two passes over the negatives of `exact.py` as Triton kernels, one program a block of one problem.
+"""The two passes over the negatives of `exact.py`, and sums over pairs of positives, as Triton kernels.
 
-Each pass reads logits and targets once. Neither keeps anything as long as the logits but the gradient, and
-sums are taken in integers, so that they do not depend on the order in which the programs add.
+Each pass reads logits and targets once, one program a block of one problem. Neither keeps anything as long as the
+logits but the gradient, and sums are taken in integers, so that they do not depend on the order in which the programs
+add. Pairs of positives are never written down; a program adds up those of its positives in order.
 
 Triton compiles a kernel again for every pattern of sizes and addresses that are 1 or divisible by 16, and for every
 value of a constant. Sizes change with every image: `any_size` leaves a single variant for each dtype of logits and
@@ -15,7 +16,8 @@ import triton
 import triton.language as tl
 
 BLOCK = 1024
-CONSTANTS = ("BLOCK",)
+PAIRS = dict(ROWS=16, COLUMNS=64)  # at a time
+CONSTANTS = ("BLOCK", *PAIRS)
 
 
 def any_size(kernel: Callable) -> triton.JITFunction:
@@ -112,6 +114,49 @@ def gradient(
     tl.store(result + row * N + places, tl.where(relevant, g, 0), mask=inside)
 
 
+@any_size
+def pair_sums(
+    positions,  # (B, P) in units of 2 delta, see SmoothedStep.positions
+    targets,  # (B, P)
+    values,  # (V, B, P)
+    of_all,  # (V, B, P)
+    of_better,  # (V, B, P)
+    sign,  # 1 for H(x_k - x_i), -1 for H(x_i - x_k)
+    at_zero,  # H(0)
+    ties,  # whether a positive of the same target counts as better
+    B,
+    P,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """For each positive i: sum_k v_k H over all k, and over those with better targets. One program ROWS positives."""
+    problem = tl.program_id(1).to(tl.int64)
+    row = (problem % B) * P
+    i = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    at_i = tl.load(positions + row + i, mask=i < P, other=0)[:, None]
+    y_i = tl.load(targets + row + i, mask=i < P, other=0)[:, None]
+    all_sum = tl.zeros((ROWS,), at_i.dtype)
+    better_sum = tl.zeros((ROWS,), at_i.dtype)
+    start = 0
+    while start < P:
+        k = start + tl.arange(0, COLUMNS)
+        at_k = tl.load(positions + row + k, mask=k < P, other=0)[None, :]
+        y_k = tl.load(targets + row + k, mask=k < P, other=0)[None, :]
+        v = tl.load(values + problem * P + k, mask=k < P, other=0)[None, :]
+        share = v * tl.minimum(tl.maximum((at_k - at_i) * sign + at_zero, 0), 1)
+        better = (y_k > y_i) | ((y_k == y_i) & (ties > 0))
+        all_sum += tl.sum(share, axis=1)
+        better_sum += tl.sum(tl.where(better, share, 0), axis=1)
+        start += COLUMNS
+    tl.store(of_all + problem * P + i, all_sum, mask=i < P)
+    tl.store(of_better + problem * P + i, better_sum, mask=i < P)
+
+
 def programs(batch: int, length: int) -> tuple[int, int]:
     """How many for logits (B, N)."""
     return triton.cdiv(length, BLOCK), batch
+
+
+def programs_of_pairs(values: int, batch: int, positives: int) -> tuple[int, int]:
+    """How many for values (V, B, P) of positives."""
+    return triton.cdiv(positives, PAIRS["ROWS"]), values * batch

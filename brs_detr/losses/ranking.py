@@ -20,7 +20,7 @@ from .blocks import limits
 from .bucketed import BucketedNegatives
 from .dominance import DominancePositives
 from .exact import ExactNegatives
-from .fused import FusedNegatives
+from .fused import FusedNegatives, FusedPositives
 from .pairwise import PairwiseNegatives, PairwisePositives
 from .positives import Positives
 from .step import EPS, SmoothedStep
@@ -80,12 +80,15 @@ def negative_sums(method: str, logits: Tensor, positives: Positives, step: Smoot
     return (FusedNegatives if kernels else ExactNegatives)(positives, step, logits)
 
 
-def positive_sums(method: str, positives: Positives, step: SmoothedStep) -> PositiveSums:
-    """All pairs of positives, as published; for "exact" dominance sums, unless the pairs are few."""
+def positive_sums(method: str, positives: Positives, step: SmoothedStep, kernels: bool) -> PositiveSums:
+    """All pairs of positives, as published; for "exact" dominance sums, unless the pairs are few: then by a kernel or
+    torch (`backends.use_kernels`)."""
     batch, width = positives.logits.shape
     few = batch * width**2 <= limits(positives.logits.device).few_positive_pairs
     if method == "exact" and not few:
         return DominancePositives(positives, step)
+    if kernels:
+        return FusedPositives(positives, step)
     return PairwisePositives(positives, step, keep=few)
 
 

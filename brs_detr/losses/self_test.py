@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from .exact import ExactNegatives
-from .fused import FusedNegatives
+from .fused import FusedNegatives, FusedPositives
+from .pairwise import PairwisePositives
 from .positives import Found, Positives, arrange
+from .ranking import NegativeSums, PositiveSums
 from .step import SmoothedStep
 
 LENGTH = 3000  # a few blocks of a kernel, the last of them incomplete
@@ -65,25 +67,29 @@ def _comparisons(device: torch.device, logits: torch.dtype, targets: torch.dtype
     positives = arrange(found)
     agreements = {}
     with torch.autocast(device.type, enabled=False):
-        for delta in DELTAS:
-            kernels, torch_only = (_sums(way, x, y, positives, delta) for way in (FusedNegatives, ExactNegatives))
-            for name, ours, expected in zip(("N_FP", "gradient"), kernels, torch_only, strict=True):
-                bound = TOLERANCE * expected.abs().amax()
-                agreements[f"{name} at delta {delta}"] = ((ours - expected).abs() <= bound).all()  # NaN is not
+        for step in map(SmoothedStep, DELTAS):
+            ours = _sums(FusedNegatives(positives, step, x), FusedPositives(positives, step), x, y, positives)
+            pairs = PairwisePositives(positives, step, keep=True)
+            expected = _sums(ExactNegatives(positives, step, x), pairs, x, y, positives)
+            for name, sums in expected.items():
+                close = (ours[name] - sums).abs() <= TOLERANCE * sums.abs().amax()  # NaN is not
+                agreements[f"{name} at delta {step.delta}"] = close.all()
     return dict(zip(agreements, torch.stack(list(agreements.values())).tolist(), strict=True))
 
 
 def _sums(
-    way: type[FusedNegatives] | type[ExactNegatives],
-    logits: Tensor,
-    targets: Tensor,
-    positives: Positives,
-    delta: float,
-) -> tuple[Tensor, Tensor]:
-    """N_FP(i), 0 at paddings where it is not defined, and the gradient for coefficients that tell positives apart."""
-    sums = way(positives, SmoothedStep(delta), logits)
-    false_positives = sums.false_positives(logits, targets) * positives.weights
-    return false_positives, sums.gradient(logits, targets, positives.targets * positives.weights)
+    negatives: NegativeSums, pairs: PositiveSums, logits: Tensor, targets: Tensor, positives: Positives
+) -> dict[str, Tensor]:
+    """All that a loss asks for, 0 at paddings where it is not defined; values tell the positives apart."""
+    values, real = positives.targets * positives.weights, positives.weights
+    of_all, of_as_good = pairs.over_all_and_as_good(torch.stack([real, values]))
+    return {
+        "N_FP": negatives.false_positives(logits, targets) * real,
+        "gradient": negatives.gradient(logits, targets, values),
+        "sums over positives": of_all * real,
+        "over as good": of_as_good * real,
+        "from better": pairs.from_better(values[None]) * real,
+    }
 
 
 def _problems(device: torch.device, logits: torch.dtype, targets: torch.dtype) -> tuple[Tensor, Tensor, Found]:
@@ -99,6 +105,6 @@ def _problems(device: torch.device, logits: torch.dtype, targets: torch.dtype) -
     source = torch.cat([k * LENGTH + 11 * torch.arange(n, device="cpu") for k, n in enumerate(POSITIVES)])
     y.view(-1)[source] = 1
     x = x.to(logits)
-    ious = torch.linspace(0.1, 1, len(source), dtype=torch.float64, device="cpu")
+    ious = torch.linspace(0.1, 1, len(source), dtype=torch.float64, device="cpu").mul(20).round() / 20  # with ties
     fields = torch.stack([x.view(-1)[source].double(), ious])
     return x.to(device), y.to(device, targets), Found(fields.to(device), source.to(device), list(POSITIVES))

@@ -124,7 +124,7 @@ class RankingFunction(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         positives, call = part.positives, part.call
         with torch.autocast(logits.device.type, enabled=False):
-            sums = positive_sums(call.method, positives, call.definition.step)
+            sums = positive_sums(call.method, positives, call.definition.step, part.kernels)
             terms = call.definition.terms(sums, positives, part.false_positives)
             scale = positives.weights / positives.number * processes
             gradients = [None if of is None else of * scale for term in terms for of in term[1:]]

@@ -17,7 +17,7 @@ from brs_detr.losses import APLoss, RankSortLoss, alrp_loss, ap_loss, backends, 
 from brs_detr.losses.backends import VARIABLE
 from brs_detr.losses.fused import FusedNegatives
 
-from .problems import as_if_large, as_if_large_on_a_gpu, make, rank_sort
+from .problems import as_if_large_on_a_gpu, make, rank_sort
 
 kernels = pytest.importorskip("brs_detr.losses.kernels", reason="Triton has no release for this platform")
 
@@ -80,6 +80,11 @@ FAULTS = {  # kernel, what happens, and the reason that is given
         lambda *args: args[10][1, -1].fill_(float("nan")),
         "gradient at delta 0.0, gradient at delta 0.5",
     ),
+    "a positive": (
+        "pair_sums",
+        lambda *args: args[4][0, 0, 3].add_(0.01),
+        ", ".join(f"{sums} at delta {delta}" for delta in (0.0, 0.5) for sums in ("over as good", "from better")),
+    ),
     "an error": ("histogram", does_not_compile, "RuntimeError: at 3:4: no such instruction"),
 }
 
@@ -98,7 +103,7 @@ def same(ours: tuple, expected: tuple) -> bool:
 
 @pytest.fixture
 def by_torch() -> tuple:
-    with as_if_large():
+    with as_if_large_on_a_gpu():
         return rank_sort(LOGITS, TARGETS, delta=0.5, backend="torch")
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from brs_detr.losses.checks import DTYPES
-from brs_detr.losses.fused import FusedNegatives
+from brs_detr.losses.fused import FusedNegatives, FusedPositives
 from brs_detr.losses.positives import Found, arrange
 from brs_detr.losses.step import SmoothedStep
 
@@ -18,6 +18,7 @@ kernels = pytest.importorskip("brs_detr.losses.kernels", reason="Triton has no r
 compiler, jit = pytest.importorskip("triton.compiler"), pytest.importorskip("triton.runtime.jit")
 
 AMPERE = compiler.make_backend(compiler.compiler.GPUTarget("cuda", 80, 32))
+NAMES = ("histogram", "gradient", "pair_sums")
 MOST = 3  # variants of a kernel for a dtype
 
 
@@ -31,14 +32,14 @@ class Watched:
         self.variants = defaultdict(set)
 
     def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
-        def launch(logits: torch.Tensor, *args: Any, **sizes: int) -> None:
-            _, specialization, options = self.bind(logits, *args, **sizes)
-            self.variants[logits.dtype].add(str((specialization, options)))
+        def launch(first: torch.Tensor, *args: Any, **sizes: int) -> None:
+            _, specialization, options = self.bind(first, *args, **sizes)
+            self.variants[first.dtype].add(str((specialization, options)))
 
         return launch
 
 
-def launch_both(dtype: torch.dtype, batch: int, length: int, positives: int, shift: int, delta: float) -> None:
+def launch_all(dtype: torch.dtype, batch: int, length: int, positives: int, shift: int, delta: float) -> None:
     """What a call of a loss launches, forward and backward; logits begin `shift` elements after an aligned address."""
     logits = torch.zeros(batch * length + shift, dtype=dtype)[shift:].view(batch, length)
     targets = torch.zeros(batch * length + shift)[shift:].view(batch, length)
@@ -48,13 +49,14 @@ def launch_both(dtype: torch.dtype, batch: int, length: int, positives: int, shi
     sums = FusedNegatives(found, SmoothedStep(delta), logits)
     sums.false_positives(logits, targets)
     sums.gradient(logits, targets, found.weights)
+    FusedPositives(found, SmoothedStep(delta)).from_better(found.weights[None])
 
 
 def train(monkeypatch: pytest.MonkeyPatch, **specialised: Any) -> list[int]:
     """The number of variants of each kernel and dtype after a training of several hundred sizes."""
-    watched = [Watched(kernel, **specialised) for kernel in (kernels.histogram, kernels.gradient)]
-    monkeypatch.setattr(kernels, "histogram", watched[0])
-    monkeypatch.setattr(kernels, "gradient", watched[1])
+    watched = {name: Watched(getattr(kernels, name), **specialised) for name in NAMES}
+    for name, kernel in watched.items():
+        monkeypatch.setattr(kernels, name, kernel)
     draw = random.Random(0)
     sizes = [(1, 1, 1), (1, 16, 16), (16, 4096, 1)]
     for _ in range(80):
@@ -62,9 +64,9 @@ def train(monkeypatch: pytest.MonkeyPatch, **specialised: Any) -> list[int]:
         sizes.append((draw.randint(1, 7), length, draw.randint(1, min(length, 1500))))
     for dtype in DTYPES:
         for batch, length, positives in sizes:
-            launch_both(dtype, batch, length, positives, draw.choice([0, 0, 1, 3]), draw.choice([0.0, 0.5]))
-    assert [set(kernel.variants) for kernel in watched] == [set(DTYPES)] * 2
-    return [len(variants) for kernel in watched for variants in kernel.variants.values()]
+            launch_all(dtype, batch, length, positives, draw.choice([0, 0, 1, 3]), draw.choice([0.0, 0.5]))
+    assert [set(kernel.variants) for kernel in watched.values()] == [set(DTYPES), set(DTYPES), {torch.float64}]
+    return [len(variants) for kernel in watched.values() for variants in kernel.variants.values()]
 
 
 def test_a_training_compiles_few_variants(monkeypatch: pytest.MonkeyPatch) -> None:
