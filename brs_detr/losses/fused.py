@@ -1,4 +1,4 @@
-"""`exact.py` on a GPU: the same buckets, with both passes over the negatives as single kernels, and pairs of positives.
+"""`exact.py` on a GPU: the same buckets, with each pass over the samples as a single kernel, and pairs of positives.
 
 Where torch would write a temporary of the negatives' size for every operation, a kernel reads each logit and
 target once. What adds up is in fixed point: integers sum to the same number in any order, so results are
@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
+from .blocks import Tile
 from .exact import BreakPoints
 from .grid import grid_tables
-from .positives import Positives
+from .positives import BatchScan, Positives
 from .step import SmoothedStep
 
 COPIES_OF = 1 << 16  # buckets: fewer are kept in copies, lest all programs add to the same few numbers
@@ -47,6 +48,27 @@ def obstacle(logits: Tensor) -> str | None:
 @cache
 def _has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
+
+
+class FusedScan(BatchScan):
+    """A pass that reads each logit and target once; by torch for a loss that reads box errors as well."""
+
+    def _scan(self, tile: Tile) -> tuple[Tensor, Tensor]:
+        if self.batch.localisation is not None:
+            return super()._scan(tile)
+        from . import kernels
+
+        logits, targets = self.logits[tile], self.targets[tile]
+        blocks, rows = kernels.programs(*logits.shape)
+        dtype = torch.promote_types(torch.promote_types(logits.dtype, targets.dtype), torch.float32)
+        positive = torch.empty_like(targets, dtype=torch.bool)
+        lowest, highest = torch.empty(2, 2, rows, blocks, dtype=dtype, device=logits.device)
+        numbers = torch.empty(rows, blocks, dtype=torch.int32, device=logits.device)
+        arguments = logits, targets, positive, lowest, highest, numbers, rows, logits.shape[1], blocks
+        with torch.cuda.device_of(logits):
+            kernels.scan[blocks, rows](*arguments, BLOCK=kernels.BLOCK)
+        extremes = torch.stack([lowest.amin(-1), highest.amax(-1)], dim=-1)  # (2, B, 2)
+        return positive, torch.cat([*extremes, numbers.sum(-1, keepdim=True).double()], dim=-1)
 
 
 class FusedNegatives:

@@ -1,4 +1,4 @@
-"""The two passes over the negatives of `exact.py`, and sums over pairs of positives, as Triton kernels.
+"""The passes over all samples, and sums over pairs of positives, as Triton kernels.
 
 Each pass reads logits and targets once, one program a block of one problem. Neither keeps anything as long as the
 logits but the gradient, and sums are taken in integers, so that they do not depend on the order in which the programs
@@ -24,6 +24,36 @@ def any_size(kernel: Callable) -> triton.JITFunction:
     """Compiles `kernel` once for all sizes and addresses of its arguments."""
     names = [name for name in inspect.signature(kernel).parameters if name not in CONSTANTS]
     return triton.jit(kernel, do_not_specialize=names, do_not_specialize_on_alignment=names)
+
+
+@any_size
+def scan(
+    logits,  # (B, N)
+    targets,  # (B, N)
+    positive,  # (B, N) bool
+    lowest,  # (2, B, BLOCKS) of logits and targets, -inf where any is NaN
+    highest,  # (2, B, BLOCKS)
+    numbers,  # (B, BLOCKS) int32
+    B,
+    N,
+    BLOCKS,
+    BLOCK: tl.constexpr,
+):
+    """Which samples are positives, how many there are in each block, and the extremes of logits and targets."""
+    row = tl.program_id(1).to(tl.int64)
+    places = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = places < N
+    x = tl.load(logits + row * N + places, mask=inside, other=0).to(lowest.dtype.element_ty)
+    y = tl.load(targets + row * N + places, mask=inside, other=0).to(lowest.dtype.element_ty)
+    tl.store(positive + row * N + places, y > 0, mask=inside)
+    infinity = float("inf")
+    of_logits = row * BLOCKS + tl.program_id(0)
+    of_targets = (B + row) * BLOCKS + tl.program_id(0)
+    tl.store(numbers + of_logits, tl.sum((inside & (y > 0)).to(tl.int32), axis=0))
+    tl.store(lowest + of_logits, tl.min(tl.where(inside, tl.where(x == x, x, -infinity), infinity), axis=0))
+    tl.store(lowest + of_targets, tl.min(tl.where(inside, tl.where(y == y, y, -infinity), infinity), axis=0))
+    tl.store(highest + of_logits, tl.max(tl.where(inside & (x == x), x, -infinity), axis=0))
+    tl.store(highest + of_targets, tl.max(tl.where(inside & (y == y), y, -infinity), axis=0))
 
 
 @triton.jit

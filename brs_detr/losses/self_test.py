@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from .exact import ExactNegatives
-from .fused import FusedNegatives, FusedPositives
+from .fused import FusedNegatives, FusedPositives, FusedScan
 from .pairwise import PairwisePositives
-from .positives import Found, Positives, arrange
+from .positives import BatchScan, Found, Positives, arrange
+from .problems import Batch
 from .ranking import NegativeSums, PositiveSums
 from .step import SmoothedStep
 
-LENGTH = 3000  # a few blocks of a kernel, the last of them incomplete
+LENGTH = 2200  # a few blocks of a kernel, the last of them incomplete
 POSITIVES = (40, 0, 5)  # of each problem
 DELTAS = (0.0, 0.5)
 TOLERANCE = 1e-5  # of the largest number; both ways round in at least float32
@@ -64,15 +65,17 @@ def _outcome(device: torch.device, logits: torch.dtype, targets: torch.dtype) ->
 def _comparisons(device: torch.device, logits: torch.dtype, targets: torch.dtype) -> dict[str, bool]:
     """Which sums agree, by a name for each."""
     x, y, found = _problems(device, logits, targets)
-    positives = arrange(found)
-    agreements = {}
+    positives, batch = arrange(found), Batch(x, y, None, [""] * len(x), [LENGTH] * len(x), [*range(len(x))])
+    ours, expected = (way(batch, targets_are_ious=False) for way in (FusedScan, BatchScan))
+    same = torch.cat(ours.masks) == torch.cat(expected.masks)
+    agreements = {"scan": (ours.statistics == expected.statistics).all() & same.all()}
     with torch.autocast(device.type, enabled=False):
         for step in map(SmoothedStep, DELTAS):
-            ours = _sums(FusedNegatives(positives, step, x), FusedPositives(positives, step), x, y, positives)
+            by_kernels = _sums(FusedNegatives(positives, step, x), FusedPositives(positives, step), x, y, positives)
             pairs = PairwisePositives(positives, step, keep=True)
-            expected = _sums(ExactNegatives(positives, step, x), pairs, x, y, positives)
-            for name, sums in expected.items():
-                close = (ours[name] - sums).abs() <= TOLERANCE * sums.abs().amax()  # NaN is not
+            by_torch = _sums(ExactNegatives(positives, step, x), pairs, x, y, positives)
+            for name, sums in by_torch.items():
+                close = (by_kernels[name] - sums).abs() <= TOLERANCE * sums.abs().amax()  # NaN is not
                 agreements[f"{name} at delta {step.delta}"] = close.all()
     return dict(zip(agreements, torch.stack(list(agreements.values())).tolist(), strict=True))
 
@@ -100,9 +103,9 @@ def _problems(device: torch.device, logits: torch.dtype, targets: torch.dtype) -
     x = 2 * torch.randn(shape, generator=generator, device="cpu")
     x[0] = (4 * x[0]).round() / 4  # on break points, and on each other
     y = torch.zeros(shape, device="cpu")
-    y[0, ::7] = -1
+    y[0, ::5] = -1
     y[2, 2 * LENGTH // 3 :] = -1
-    source = torch.cat([k * LENGTH + 11 * torch.arange(n, device="cpu") for k, n in enumerate(POSITIVES)])
+    source = torch.cat([k * LENGTH + 7 * torch.arange(n, device="cpu") for k, n in enumerate(POSITIVES)])
     y.view(-1)[source] = 1
     x = x.to(logits)
     ious = torch.linspace(0.1, 1, len(source), dtype=torch.float64, device="cpu").mul(20).round() / 20  # with ties

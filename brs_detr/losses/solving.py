@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from .backends import requested, use_kernels
+from .fused import FusedScan
 from .gathering import find_positives, processes, sum_over_processes
 from .positives import BatchScan, Positives, warn_of_rows
 from .problems import Batch, as_batches
@@ -75,7 +76,7 @@ class Part:
     def __init__(self, call: Call, batch: Batch, first: int) -> None:
         self.call, self.batch = call, batch
         self.kernels = call.method == "exact" and use_kernels(call.backend, batch.logits, batch.targets)
-        self.scan = BatchScan(batch, call.definition.targets_are_ious)
+        self.scan = (FusedScan if self.kernels else BatchScan)(batch, call.definition.targets_are_ious)
         self.places = [first + member for member in batch.members]
 
     @torch.no_grad()

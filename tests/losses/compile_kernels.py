@@ -13,7 +13,7 @@ from triton.compiler import ASTSource
 from brs_detr.losses import kernels
 
 ARCHITECTURES = (80, 90)  # Ampere, Hopper
-TABLES = {"lowest_relevant", "thresholds", "origin", "low", "scale", "value", "slope"}
+TABLES = {"lowest", "highest", "lowest_relevant", "thresholds", "origin", "low", "scale", "value", "slope"}
 TYPES = {
     "cells": "*i32",
     "counts": "*i32",
@@ -27,11 +27,15 @@ TYPES = {
     "sign": "i32",
     "at_zero": "fp32",
     "ties": "i32",
+    "positive": "*i1",
+    "numbers": "*i32",
+    "BLOCKS": "i32",
     "B": "i32",
     "P": "i32",
 }
 CONSTANTS = dict(BLOCK=kernels.BLOCK, **kernels.PAIRS)
 KERNELS = {  # with the dtypes of logits
+    kernels.scan: ("bf16", "fp32", "fp64"),
     kernels.histogram: ("bf16", "fp32", "fp64"),
     kernels.gradient: ("bf16", "fp32", "fp64"),
     kernels.pair_sums: ("fp64",),

@@ -123,7 +123,7 @@ def as_if_large_on_a_gpu() -> Iterator[None]:
     """Small problems go through the Triton kernels, pairs of positives too: in Triton's interpreter where there is no
     GPU."""
     with as_if_large(), ExitStack() as stack:
-        few_positives = {name: getattr(blocks, name)._replace(few_positive_pairs=1 << 30) for name in ("CPU", "GPU")}
-        stack.enter_context(mock.patch.multiple(blocks, **few_positives))
+        of_a_gpu = blocks.GPU._replace(few_positive_pairs=1 << 30)
+        stack.enter_context(mock.patch.multiple(blocks, CPU=of_a_gpu, GPU=of_a_gpu))
         stack.enter_context(mock.patch.object(backends, "obstacle", return_value=None))
         yield

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from brs_detr.losses.checks import DTYPES
-from brs_detr.losses.fused import FusedNegatives, FusedPositives
+from brs_detr.losses.fused import FusedNegatives, FusedPositives, FusedScan
 from brs_detr.losses.positives import Found, arrange
+from brs_detr.losses.problems import Batch
 from brs_detr.losses.step import SmoothedStep
 
 kernels = pytest.importorskip("brs_detr.losses.kernels", reason="Triton has no release for this platform")
@@ -18,7 +19,7 @@ kernels = pytest.importorskip("brs_detr.losses.kernels", reason="Triton has no r
 compiler, jit = pytest.importorskip("triton.compiler"), pytest.importorskip("triton.runtime.jit")
 
 AMPERE = compiler.make_backend(compiler.compiler.GPUTarget("cuda", 80, 32))
-NAMES = ("histogram", "gradient", "pair_sums")
+NAMES = ("scan", "histogram", "gradient", "pair_sums")
 MOST = 3  # variants of a kernel for a dtype
 
 
@@ -44,6 +45,7 @@ def launch_all(dtype: torch.dtype, batch: int, length: int, positives: int, shif
     logits = torch.zeros(batch * length + shift, dtype=dtype)[shift:].view(batch, length)
     targets = torch.zeros(batch * length + shift)[shift:].view(batch, length)
     source = torch.arange(batch)[:, None] * length + torch.arange(positives)
+    FusedScan(Batch(logits, targets, None, [], [], []), targets_are_ious=True)
     fields = torch.stack([torch.linspace(-1, 1, batch * positives).double(), torch.ones(batch * positives).double()])
     found = arrange(Found(fields, source.flatten(), [positives] * batch))
     sums = FusedNegatives(found, SmoothedStep(delta), logits)
@@ -65,7 +67,7 @@ def train(monkeypatch: pytest.MonkeyPatch, **specialised: Any) -> list[int]:
     for dtype in DTYPES:
         for batch, length, positives in sizes:
             launch_all(dtype, batch, length, positives, draw.choice([0, 0, 1, 3]), draw.choice([0.0, 0.5]))
-    assert [set(kernel.variants) for kernel in watched.values()] == [set(DTYPES), set(DTYPES), {torch.float64}]
+    assert [set(kernel.variants) for kernel in watched.values()] == [set(DTYPES)] * 3 + [{torch.float64}]
     return [len(variants) for kernel in watched.values() for variants in kernel.variants.values()]
 
 
