@@ -2,10 +2,10 @@
 
     python -m benchmarks.launches
 
-Needs no GPU: on the CPU the losses take the ways of a GPU, kernels are counted instead of run, and every operator of
-torch that computes counts as one launch that reads its arguments and writes its results; a view counts as none, and of
-what is indexed only the entries that are taken. Some operators launch several kernels (a sort, a prefix sum), so that
-a profiler on a GPU shows more. Writes benchmarks/results/launches.md.
+Needs Triton and no GPU: on the CPU the losses take the ways of a GPU, kernels are counted instead of run, and every
+operator of torch that computes counts as one launch that reads its arguments and writes its results; a view counts as
+none, and of what is indexed only the entries that are taken. Some operators launch several kernels (a sort, a prefix
+sum), so that a profiler on a GPU shows more. Writes benchmarks/results/launches.md.
 """
 
 from collections import Counter
@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
+from brs_detr.files import write_text
 from brs_detr.losses import blocks, kernels, rank_sort_loss, solving
 from brs_detr.timing.report import environment
 
@@ -156,7 +157,7 @@ def main() -> None:
         f"reading logits and\ntargets and writing a gradient once.\n\n{table(training_step())}\n"
     )
     print(text)
-    RESULTS.write_text(text)
+    write_text(RESULTS, text)
 
 
 if __name__ == "__main__":

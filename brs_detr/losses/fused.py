@@ -27,7 +27,7 @@ MOST_COPIES = 64
 LOGITS_OF_A_COPY = 1 << 14  # at least, or making and adding up copies takes longer than it saves
 CAPABILITY = (8, 0)
 LONGEST = 1 << 31
-MOST_PROBLEMS = 65_535  # as many programs CUDA launches along the second axis
+MOST_PROBLEMS = 65_535 // 2  # CUDA launches 65,535 programs along the second axis, and a problem takes up to two
 
 
 def obstacle(logits: Tensor) -> str | None:

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from brs_detr.losses import APLoss, RankSortLoss, alrp_loss, ap_loss, backends, rank_sort_loss, self_test, warm_up
 from brs_detr.losses.backends import VARIABLE
-from brs_detr.losses.fused import FusedNegatives
+from brs_detr.losses.fused import FusedNegatives, obstacle
 
 from .problems import as_if_large_on_a_gpu, make, rank_sort
 
@@ -217,6 +218,16 @@ def test_kernels_are_refused_where_they_cannot_run() -> None:
         with pytest.raises(ValueError, match=r'"triton" is not possible: the logits are on cpu, and .* "auto" or'):
             call()
     rank_sort_loss(LOGITS, TARGETS, method="pairwise", backend="triton")  # has no kernels to refuse
+
+
+def test_what_kernels_need_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = Mock(is_cuda=True, device=torch.device("cuda", 1), shape=(3, 1 << 20))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert obstacle(logits) == "cuda:1 has compute capability (7, 5), and the kernels need (8, 0)"
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    assert obstacle(logits) is None
+    for shape in ((1, 1 << 31), (40_000, 1)):
+        assert obstacle(Mock(is_cuda=True, shape=shape)) == f"{shape} logits are more than the kernels count"
 
 
 def test_warming_up_tells_where_kernels_work(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,14 +54,14 @@ def launch_all(dtype: torch.dtype, batch: int, length: int, positives: int, shif
     FusedPositives(found, SmoothedStep(delta)).from_better(found.weights[None])
 
 
-def train(monkeypatch: pytest.MonkeyPatch, **specialised: Any) -> list[int]:
-    """The number of variants of each kernel and dtype after a training of several hundred sizes."""
+def train(monkeypatch: pytest.MonkeyPatch, steps: int, **specialised: Any) -> list[int]:
+    """The number of variants of each kernel and dtype after a training of so many sizes, for each dtype."""
     watched = {name: Watched(getattr(kernels, name), **specialised) for name in NAMES}
     for name, kernel in watched.items():
         monkeypatch.setattr(kernels, name, kernel)
     draw = random.Random(0)
     sizes = [(1, 1, 1), (1, 16, 16), (16, 4096, 1)]
-    for _ in range(80):
+    for _ in range(steps):
         length = draw.choice([draw.randint(1, 300), 16 * draw.randint(1, 3000)])
         sizes.append((draw.randint(1, 7), length, draw.randint(1, min(length, 1500))))
     for dtype in DTYPES:
@@ -72,8 +72,8 @@ def train(monkeypatch: pytest.MonkeyPatch, **specialised: Any) -> list[int]:
 
 
 def test_a_training_compiles_few_variants(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert max(train(monkeypatch)) <= MOST
+    assert max(train(monkeypatch, steps=80)) <= MOST
 
 
 def test_more_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert min(train(monkeypatch, do_not_specialize=["units"])) > MOST
+    assert min(train(monkeypatch, steps=8, do_not_specialize=["units"])) > MOST
