@@ -68,6 +68,7 @@ def alrp_loss(
     method: str = "exact",
     name: str | Sequence[str] = "aLRP loss",
     group: ProcessGroup | None = None,
+    backend: str | None = None,
 ) -> Any:
     """aLRP Loss of one problem, a batch of them, or a list of any sizes.
 
@@ -76,7 +77,7 @@ def alrp_loss(
         targets: as for `ap_loss`.
         localisation: of the same shape, the normalised box error of every sample, from 0 on, such as
             (1 - GIoU) / 2; read at positives, and differentiated.
-        delta, method, name, group: as for `ap_loss`.
+        delta, method, name, group, backend: as for `ap_loss`.
 
     Returns:
         AlrpLosses for one problem, a list of them for several. Without positives both are 0, with gradients of 0.
@@ -87,7 +88,7 @@ def alrp_loss(
     """
     check_delta(delta)
     definition = LocalisationRecallPrecision(SmoothedStep(float(delta)))
-    return solve([Call(definition, method, (logits, targets, localisation), name)], group)[0]
+    return solve([Call(definition, method, (logits, targets, localisation), name, backend)], group)[0]
 
 
 class AlrpLoss(RankingLoss):
@@ -97,8 +98,15 @@ class AlrpLoss(RankingLoss):
     needs_localisation = True
     balances_boxes = True
 
-    def __init__(self, delta: float = 1.0, method: str = "exact", loss_weight: float = 1.0, sync: bool = False) -> None:
-        super().__init__(delta, method, loss_weight, sync)
+    def __init__(
+        self,
+        delta: float = 1.0,
+        method: str = "exact",
+        loss_weight: float = 1.0,
+        sync: bool = False,
+        backend: str | None = None,
+    ) -> None:
+        super().__init__(delta, method, loss_weight, sync, backend)
 
     @property
     def definition(self) -> LocalisationRecallPrecision:

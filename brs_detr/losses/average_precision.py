@@ -56,6 +56,7 @@ def ap_loss(
     half_of_itself: bool = False,
     name: str | Sequence[str] = "AP loss",
     group: ProcessGroup | None = None,
+    backend: str | None = None,
 ) -> Any:
     """AP Loss of one problem, a batch of them, or a list of any sizes.
 
@@ -68,7 +69,7 @@ def ap_loss(
             results published for it; those of the bucketed AP Loss (ECCV 2024) are without.
         half_of_itself: restores the released code of the bucketed AP Loss, where a positive outranks itself by
             H(0), 1/2 for delta > 0, as in Rank & Sort Loss. Off by default: AP counts it as 1.
-        name, group: as for `rank_sort_loss`.
+        name, group, backend: as for `rank_sort_loss`.
 
     Returns:
         1 - AP as a 0-dim tensor, or a list of them for several problems. Without positives 0, with a gradient
@@ -79,13 +80,13 @@ def ap_loss(
     """
     check_delta(delta)
     definition = AveragePrecision(SmoothedStep(float(delta)), interpolated, half_of_itself)
-    return solve([Call(definition, method, (logits, targets), name)], group)[0]
+    return solve([Call(definition, method, (logits, targets), name, backend)], group)[0]
 
 
 class APLoss(RankingLoss):
     """`ap_loss` as a module. Box losses keep their own weight."""
 
-    settings = ("delta", "method", "interpolated", "half_of_itself", "loss_weight", "sync")
+    settings = ("delta", "method", "interpolated", "half_of_itself", "loss_weight", "sync", "backend")
     term_names = ("ranking",)
 
     def __init__(
@@ -96,8 +97,9 @@ class APLoss(RankingLoss):
         half_of_itself: bool = False,
         loss_weight: float = 1.0,
         sync: bool = False,
+        backend: str | None = None,
     ) -> None:
-        super().__init__(delta, method, loss_weight, sync)
+        super().__init__(delta, method, loss_weight, sync, backend)
         self.interpolated, self.half_of_itself = interpolated, half_of_itself
 
     @property

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
+from .backends import check_backend
 from .checks import check_delta
 from .gathering import processes, world
 from .ranking import RankingDefinition, check_method
@@ -23,23 +24,25 @@ class RankingLoss(nn.Module):
     What it returns for a problem is a 0-dim tensor, or a named tuple of them: see `named_terms`.
 
     sync: rank the samples of all processes together, where there are several. They must make the same calls.
+    backend: "auto", "triton" or "torch", see `rank_sort_loss`.
 
-    Raises ValueError for an unknown method, one that cannot be synchronised, or an impossible delta.
+    Raises ValueError for an unknown method or backend, a method that cannot be synchronised, or an impossible delta.
     """
 
-    settings: ClassVar[tuple[str, ...]] = ("delta", "method", "loss_weight", "sync")  # arguments, kept as attributes
+    settings: ClassVar[tuple[str, ...]] = ("delta", "method", "loss_weight", "sync", "backend")  # kept as attributes
     term_names: ClassVar[tuple[str, ...]]  # as `named_terms` gives them
     needs_localisation: ClassVar[bool] = False  # whether it takes the positives' box errors, and has a term for them
     balances_boxes: ClassVar[bool] = False  # whether box losses are scaled to its value
 
-    def __init__(self, delta: float, method: str, loss_weight: float, sync: bool) -> None:
+    def __init__(self, delta: float, method: str, loss_weight: float, sync: bool, backend: str | None = None) -> None:
         super().__init__()
-        self.delta, self.method, self.loss_weight, self.sync = delta, method, loss_weight, sync
+        self.delta, self.method, self.loss_weight, self.sync, self.backend = delta, method, loss_weight, sync, backend
         self._check()
 
     def _check(self) -> None:
         check_delta(self.delta)
         check_method(self.method, over_processes=self.sync)
+        check_backend(self.backend)
 
     @property
     def definition(self) -> RankingDefinition:
@@ -65,7 +68,7 @@ class RankingLoss(nn.Module):
     def call(self, *problems: Any, name: str | Sequence[str]) -> Call:
         """What `forward` solves, to be solved together with the calls of other losses; see `weighted`."""
         fields = 3 if self.needs_localisation else 2
-        return Call(self.definition, self.method, (*problems, None, None)[:fields], name)
+        return Call(self.definition, self.method, (*problems, None, None)[:fields], name, self.backend)
 
     def weighted(self, losses: Any) -> Any:
         """What `forward` returns, from what `solve` did."""

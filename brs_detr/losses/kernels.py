@@ -1,13 +1,59 @@
-"""The two passes over the negatives of `exact.py` as Triton kernels, one program a block of one problem.
+"""The passes over all samples, and sums over pairs of positives, as Triton kernels.
 
-Each pass reads logits and targets once. Neither keeps anything as long as the logits but the gradient, and
-sums are taken in integers, so that they do not depend on the order in which the programs add.
+Each pass reads logits and targets once, one program a block of one problem. Neither keeps anything as long as the
+logits but the gradient, and sums are taken in integers, so that they do not depend on the order in which the programs
+add. Pairs of positives are never written down; a program adds up those of its positives in order.
+
+Triton compiles a kernel again for every pattern of sizes and addresses that are 1 or divisible by 16, and for every
+value of a constant. Sizes change with every image: `any_size` leaves a single variant for each dtype of logits and
+targets, which costs vectorised loads.
 """
+
+import inspect
+from collections.abc import Callable
 
 import triton
 import triton.language as tl
 
 BLOCK = 1024
+PAIRS = dict(ROWS=16, COLUMNS=64)  # at a time
+CONSTANTS = ("BLOCK", *PAIRS)
+
+
+def any_size(kernel: Callable) -> triton.JITFunction:
+    """Compiles `kernel` once for all sizes and addresses of its arguments."""
+    names = [name for name in inspect.signature(kernel).parameters if name not in CONSTANTS]
+    return triton.jit(kernel, do_not_specialize=names, do_not_specialize_on_alignment=names)
+
+
+@any_size
+def scan(
+    logits,  # (B, N)
+    targets,  # (B, N)
+    positive,  # (B, N) bool
+    lowest,  # (2, B, BLOCKS) of logits and targets, -inf where any is NaN
+    highest,  # (2, B, BLOCKS)
+    numbers,  # (B, BLOCKS) int32
+    B,
+    N,
+    BLOCKS,
+    BLOCK: tl.constexpr,
+):
+    """Which samples are positives, how many there are in each block, and the extremes of logits and targets."""
+    row = tl.program_id(1).to(tl.int64)
+    places = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = places < N
+    x = tl.load(logits + row * N + places, mask=inside, other=0).to(lowest.dtype.element_ty)
+    y = tl.load(targets + row * N + places, mask=inside, other=0).to(lowest.dtype.element_ty)
+    tl.store(positive + row * N + places, y > 0, mask=inside)
+    infinity = float("inf")
+    of_logits = row * BLOCKS + tl.program_id(0)
+    of_targets = (B + row) * BLOCKS + tl.program_id(0)
+    tl.store(numbers + of_logits, tl.sum((inside & (y > 0)).to(tl.int32), axis=0))
+    tl.store(lowest + of_logits, tl.min(tl.where(inside, tl.where(x == x, x, -infinity), infinity), axis=0))
+    tl.store(lowest + of_targets, tl.min(tl.where(inside, tl.where(y == y, y, -infinity), infinity), axis=0))
+    tl.store(highest + of_logits, tl.max(tl.where(inside & (x == x), x, -infinity), axis=0))
+    tl.store(highest + of_targets, tl.max(tl.where(inside & (y == y), y, -infinity), axis=0))
 
 
 @triton.jit
@@ -22,7 +68,7 @@ def _block(logits, targets, lowest_relevant, row, N, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _bucket(x, wanted, thresholds, cells, low, scale, row, E, CELLS: tl.constexpr):
+def _bucket(x, wanted, thresholds, cells, low, scale, row, E, CELLS):
     """How many thresholds of the row are <= x: those of the grid cells below x's, and a search inside x's."""
     position = (x - tl.load(low + row)) * tl.load(scale + row)
     cell = tl.minimum(tl.maximum(position, 0), CELLS - 1).to(tl.int32)
@@ -40,7 +86,7 @@ def _bucket(x, wanted, thresholds, cells, low, scale, row, E, CELLS: tl.constexp
     return low_end
 
 
-@triton.jit
+@any_size
 def histogram(
     logits,  # (B, N)
     targets,  # (B, N)
@@ -56,8 +102,8 @@ def histogram(
     units,  # and is counted in this many units
     N,
     E,
+    CELLS,
     COPIES,
-    CELLS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """Number of negatives in each bucket, and the sum of their offsets from its threshold."""
@@ -71,7 +117,7 @@ def histogram(
     tl.atomic_add(offsets + place, offset.to(tl.int64), mask=relevant, sem="relaxed")
 
 
-@triton.jit
+@any_size
 def gradient(
     logits,  # (B, N)
     targets,  # (B, N)
@@ -86,7 +132,7 @@ def gradient(
     result,  # (B, N)
     N,
     E,
-    CELLS: tl.constexpr,
+    CELLS,
     BLOCK: tl.constexpr,
 ):
     """value + slope * offset of the bucket of each relevant negative, 0 for every other sample."""
@@ -98,6 +144,49 @@ def gradient(
     tl.store(result + row * N + places, tl.where(relevant, g, 0), mask=inside)
 
 
+@any_size
+def pair_sums(
+    positions,  # (B, P) in units of 2 delta, see SmoothedStep.positions
+    targets,  # (B, P)
+    values,  # (V, B, P)
+    of_all,  # (V, B, P)
+    of_better,  # (V, B, P)
+    sign,  # 1 for H(x_k - x_i), -1 for H(x_i - x_k)
+    at_zero,  # H(0)
+    ties,  # whether a positive of the same target counts as better
+    B,
+    P,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """For each positive i: sum_k v_k H over all k, and over those with better targets. One program ROWS positives."""
+    problem = tl.program_id(1).to(tl.int64)
+    row = (problem % B) * P
+    i = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    at_i = tl.load(positions + row + i, mask=i < P, other=0)[:, None]
+    y_i = tl.load(targets + row + i, mask=i < P, other=0)[:, None]
+    all_sum = tl.zeros((ROWS,), at_i.dtype)
+    better_sum = tl.zeros((ROWS,), at_i.dtype)
+    start = 0
+    while start < P:
+        k = start + tl.arange(0, COLUMNS)
+        at_k = tl.load(positions + row + k, mask=k < P, other=0)[None, :]
+        y_k = tl.load(targets + row + k, mask=k < P, other=0)[None, :]
+        v = tl.load(values + problem * P + k, mask=k < P, other=0)[None, :]
+        share = v * tl.minimum(tl.maximum((at_k - at_i) * sign + at_zero, 0), 1)
+        better = (y_k > y_i) | ((y_k == y_i) & (ties > 0))
+        all_sum += tl.sum(share, axis=1)
+        better_sum += tl.sum(tl.where(better, share, 0), axis=1)
+        start += COLUMNS
+    tl.store(of_all + problem * P + i, all_sum, mask=i < P)
+    tl.store(of_better + problem * P + i, better_sum, mask=i < P)
+
+
 def programs(batch: int, length: int) -> tuple[int, int]:
     """How many for logits (B, N)."""
     return triton.cdiv(length, BLOCK), batch
+
+
+def programs_of_pairs(values: int, batch: int, positives: int) -> tuple[int, int]:
+    """How many for values (V, B, P) of positives."""
+    return triton.cdiv(positives, PAIRS["ROWS"]), values * batch

@@ -60,13 +60,17 @@ class BatchScan:
         self.batch, self.targets_are_ious = batch, targets_are_ious
         self.logits, self.targets = batch.logits.detach(), batch.targets
         self.tiles = list(tiles(self.logits))
-        self.masks = [self.targets[tile] > 0 for tile in self.tiles]
-        found = [self._statistics(tile, mask) for tile, mask in zip(self.tiles, self.masks, strict=True)]
-        self.statistics = torch.cat(found) if found else torch.zeros(0)
+        scanned = [self._scan(tile) for tile in self.tiles]
+        self.masks = [mask for mask, _ in scanned]
+        self.statistics = torch.cat([statistics for _, statistics in scanned]) if scanned else torch.zeros(0)
+
+    def _scan(self, tile: Tile) -> tuple[Tensor, Tensor]:
+        """Which samples are positives, and (rows, 5 or 7) float64: lowest and highest logit, target and localisation
+        error of a positive, NaN if any is, and the number of positives."""
+        positive = self.targets[tile] > 0
+        return positive, self._statistics(tile, positive)
 
     def _statistics(self, tile: Tile, positive: Tensor) -> Tensor:
-        """(rows, 5 or 7) float64: lowest and highest logit, target and localisation error of a positive, NaN if any
-        is, and the number of positives."""
         columns = [self.logits[tile], self.targets[tile]]
         if self.batch.localisation is not None:
             columns.append(self.batch.localisation.detach()[tile].where(positive, 0))

@@ -107,10 +107,15 @@ def _side_by_side(problems: list[tuple[Tensor, ...]], names: list[str], members:
     if len(problems) == 1:
         stacked = [tensor[None].contiguous() for tensor in problems[0]]
     else:
-        gaps = [(0, max(lengths) - length) for length in lengths]
+        gaps = [max(lengths) - length for length in lengths]
         stacked = [
-            torch.stack([pad(tensor, gap, value=padding) for tensor, gap in zip(column, gaps, strict=True)])
+            torch.stack([_padded(tensor, gap, padding) for tensor, gap in zip(column, gaps, strict=True)])
             for column, padding in zip(zip(*problems, strict=True), PADDINGS, strict=False)
         ]
     logits, targets, *localisation = stacked
     return Batch(logits, targets, next(iter(localisation), None), names, lengths, members)
+
+
+def _padded(values: Tensor, gap: int, value: float) -> Tensor:
+    """Longer by `gap`; torch would copy where it is 0, too."""
+    return pad(values, (0, gap), value=value) if gap else values

@@ -75,6 +75,7 @@ def rank_sort_loss(
     method: str = "exact",
     name: str | Sequence[str] = "ranking loss",
     group: ProcessGroup | None = None,
+    backend: str | None = None,
 ) -> Any:
     """Rank & Sort Loss of one problem, a batch of them, or a list of any sizes.
 
@@ -91,6 +92,10 @@ def rank_sort_loss(
         name: what error messages begin with, one for all problems or one for each.
         group: of processes that make the same calls, each with samples of its own, which are ranked together,
             positives of one against negatives of another: see `solving.solve`. Not with "bucketed".
+        backend: of "exact"; the other methods are torch. "triton" sums over many negatives by Triton kernels, on
+            NVIDIA GPUs of compute capability 8.0 or later; "torch" does without; "auto" takes the kernels where
+            they can run and give torch's numbers in a test at their first use. None: what the environment variable
+            BRS_DETR_BACKEND says, or "auto".
 
     Returns:
         RankSortLosses for one problem, a list of them for several. Without positives both terms are 0, with a
@@ -98,12 +103,13 @@ def rank_sort_loss(
 
     Raises:
         ValueError: sizes or devices differ; a logit or target is NaN or infinite, or a target above 1;
-            unknown method; negative delta; samples of another process of the group cannot be ranked.
+            unknown method or backend, or "triton" where it is not possible; negative delta; samples of another
+            process of the group cannot be ranked.
         TypeError: logits are no dense tensor of floating-point numbers.
     """
     check_delta(delta)
     definition = RankAndSort(SmoothedStep(float(delta)))
-    return solve([Call(definition, method, (logits, targets), name)], group)[0]
+    return solve([Call(definition, method, (logits, targets), name, backend)], group)[0]
 
 
 class RankSortLoss(RankingLoss):
@@ -112,8 +118,15 @@ class RankSortLoss(RankingLoss):
     term_names = RankSortLosses._fields
     balances_boxes = True
 
-    def __init__(self, delta: float = 0.5, method: str = "exact", loss_weight: float = 1.0, sync: bool = False) -> None:
-        super().__init__(delta, method, loss_weight, sync)
+    def __init__(
+        self,
+        delta: float = 0.5,
+        method: str = "exact",
+        loss_weight: float = 1.0,
+        sync: bool = False,
+        backend: str | None = None,
+    ) -> None:
+        super().__init__(delta, method, loss_weight, sync, backend)
 
     @property
     def definition(self) -> RankAndSort:

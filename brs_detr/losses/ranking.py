@@ -20,7 +20,7 @@ from .blocks import limits
 from .bucketed import BucketedNegatives
 from .dominance import DominancePositives
 from .exact import ExactNegatives
-from .fused import FusedNegatives, supported
+from .fused import FusedNegatives, FusedPositives
 from .pairwise import PairwiseNegatives, PairwisePositives
 from .positives import Positives
 from .step import EPS, SmoothedStep
@@ -62,13 +62,13 @@ def check_method(method: str, over_processes: bool = False) -> None:
         )
 
 
-def negative_sums(method: str, logits: Tensor, positives: Positives, step: SmoothedStep) -> NegativeSums:
+def negative_sums(method: str, logits: Tensor, positives: Positives, step: SmoothedStep, kernels: bool) -> NegativeSums:
     """How the negatives of a batch are summed.
 
     pairwise  all pairs
     bucketed  the published buckets, represented by their means
     exact     all pairs where they are few (`blocks.Limits`); else buckets between the break points of H, by Triton
-              kernels on a GPU that has them, by torch elsewhere
+              kernels or torch (`backends.use_kernels`)
     """
     bounds = limits(logits.device)
     few = positives.logits.nelement() * logits.shape[1] <= bounds.few_pairs
@@ -77,15 +77,18 @@ def negative_sums(method: str, logits: Tensor, positives: Positives, step: Smoot
         return PairwiseNegatives(positives, step, logits.dtype, may_synchronise=not few)
     if method == "bucketed":
         return BucketedNegatives(positives, step)
-    return (FusedNegatives if supported(logits) else ExactNegatives)(positives, step, logits)
+    return (FusedNegatives if kernels else ExactNegatives)(positives, step, logits)
 
 
-def positive_sums(method: str, positives: Positives, step: SmoothedStep) -> PositiveSums:
-    """All pairs of positives, as published; for "exact" dominance sums, unless the pairs are few."""
+def positive_sums(method: str, positives: Positives, step: SmoothedStep, kernels: bool) -> PositiveSums:
+    """All pairs of positives, as published; for "exact" dominance sums, unless the pairs are few: then by a kernel or
+    torch (`backends.use_kernels`)."""
     batch, width = positives.logits.shape
     few = batch * width**2 <= limits(positives.logits.device).few_positive_pairs
     if method == "exact" and not few:
         return DominancePositives(positives, step)
+    if kernels:
+        return FusedPositives(positives, step)
     return PairwisePositives(positives, step, keep=few)
 
 

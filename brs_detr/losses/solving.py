@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
+from .backends import requested, use_kernels
+from .fused import FusedScan
 from .gathering import find_positives, processes, sum_over_processes
 from .positives import BatchScan, Positives, warn_of_rows
 from .problems import Batch, as_batches
@@ -26,12 +28,14 @@ class Call(NamedTuple):
 
     problems: (logits, targets[, localisation]), each (N,) or (B, N); or a list of such tuples, and None for the rest.
     name: what error messages begin with, one for all problems or one for each.
+    backend: of method "exact", see `backends.use_kernels`.
     """
 
     definition: RankingDefinition
     method: str
     problems: tuple[Any, ...]
     name: str | Sequence[str]
+    backend: str | None = None
 
 
 def solve(calls: Sequence[Call], group: ProcessGroup | None = None) -> list[Any]:
@@ -46,6 +50,8 @@ def solve(calls: Sequence[Call], group: ProcessGroup | None = None) -> list[Any]
 
     Raises ValueError or TypeError, see `rank_sort_loss`.
     """
+    if torch.compiler.is_dynamo_compiling():  # it would break at the host's read, and compile for every number after
+        return torch.compiler.disable(solve)(calls, group)
     prepared: list[PreparedCall] = []
     for call in calls:
         prepared.append(PreparedCall(call, sum(other.number for other in prepared), group))
@@ -69,7 +75,8 @@ class Part:
 
     def __init__(self, call: Call, batch: Batch, first: int) -> None:
         self.call, self.batch = call, batch
-        self.scan = BatchScan(batch, call.definition.targets_are_ious)
+        self.kernels = call.method == "exact" and use_kernels(call.backend, batch.logits, batch.targets)
+        self.scan = (FusedScan if self.kernels else BatchScan)(batch, call.definition.targets_are_ious)
         self.places = [first + member for member in batch.members]
 
     @torch.no_grad()
@@ -78,7 +85,8 @@ class Part:
         logits, targets = self.batch.logits, self.batch.targets
         with torch.autocast(logits.device.type, enabled=False):
             self.positives = positives
-            self.negatives = negative_sums(self.call.method, logits, positives, self.call.definition.step)
+            step = self.call.definition.step
+            self.negatives = negative_sums(self.call.method, logits, positives, step, self.kernels)
             self.false_positives = self.negatives.false_positives(logits, targets)
 
     def terms(self, processes: int) -> list[tuple[Tensor, ...]]:
@@ -93,6 +101,7 @@ class PreparedCall:
 
     def __init__(self, call: Call, first: int, group: ProcessGroup | None) -> None:
         check_method(call.method, over_processes=group is not None)
+        requested(call.backend)
         batches, self.single = as_batches(call.problems[0], call.problems[1:], call.name)
         self.call, self.number = call, sum(len(batch.members) for batch in batches)
         self.parts = [Part(call, batch, first) for batch in batches]
@@ -116,7 +125,7 @@ class RankingFunction(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         positives, call = part.positives, part.call
         with torch.autocast(logits.device.type, enabled=False):
-            sums = positive_sums(call.method, positives, call.definition.step)
+            sums = positive_sums(call.method, positives, call.definition.step, part.kernels)
             terms = call.definition.terms(sums, positives, part.false_positives)
             scale = positives.weights / positives.number * processes
             gradients = [None if of is None else of * scale for term in terms for of in term[1:]]

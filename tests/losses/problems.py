@@ -10,7 +10,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from brs_detr.losses import METHODS, alrp_loss, ap_loss, blocks, grid, rank_sort_loss, ranking
+from brs_detr.losses import METHODS, alrp_loss, ap_loss, backends, blocks, grid, rank_sort_loss
 
 LOGITS = {
     "normal": lambda rng, n: rng.normal(size=n) * 2,
@@ -120,6 +120,10 @@ def as_if_large() -> Iterator[None]:
 
 @contextmanager
 def as_if_large_on_a_gpu() -> Iterator[None]:
-    """Small problems go through the Triton kernels: in Triton's interpreter where there is no GPU."""
-    with as_if_large(), mock.patch.object(ranking, "supported", return_value=True):
+    """Small problems go through the Triton kernels, pairs of positives too: in Triton's interpreter where there is no
+    GPU."""
+    with as_if_large(), ExitStack() as stack:
+        of_a_gpu = blocks.GPU._replace(few_positive_pairs=1 << 30)
+        stack.enter_context(mock.patch.multiple(blocks, CPU=of_a_gpu, GPU=of_a_gpu))
+        stack.enter_context(mock.patch.object(backends, "obstacle", return_value=None))
         yield

@@ -2,6 +2,7 @@
 would have to wait for the device raises."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from inspect import signature
 from unittest import mock
 
@@ -32,12 +33,17 @@ def losses_on_fake_cuda(batch: int, loss: Callable) -> tuple[list[int], tuple[to
 
 @pytest.mark.parametrize("loss", [rank_sort_loss, ap_loss, alrp_loss])
 @pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("large", [False, True])
-def test_the_host_reads_once(batch: int, large: bool, loss: Callable) -> None:
-    if large:
-        with as_if_large():
-            reads, gradients = losses_on_fake_cuda(batch, loss)
-    else:
+@pytest.mark.parametrize("way", ["small", "torch", "kernels"])
+def test_the_host_reads_once(batch: int, way: str, loss: Callable) -> None:
+    with ExitStack() as stack:
+        if way != "small":
+            stack.enter_context(as_if_large())
+        if way == "kernels":
+            kernels = pytest.importorskip("brs_detr.losses.kernels", reason="Triton has no release for this platform")
+            stack.enter_context(mock.patch.object(solving, "use_kernels", return_value=True))
+            stack.enter_context(mock.patch.object(torch.cuda, "device_of"))
+            names = ("scan", "histogram", "gradient", "pair_sums")
+            stack.enter_context(mock.patch.multiple(kernels, **{name: mock.MagicMock() for name in names}))
         reads, gradients = losses_on_fake_cuda(batch, loss)
     assert reads == [1]
     assert gradients[0].shape == (batch, 1000)

@@ -1,6 +1,7 @@
 """The Triton kernels: on a GPU as they are, elsewhere in Triton's interpreter."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from brs_detr.losses.step import SmoothedStep
 
 from . import brute_force
 from .problems import Case, as_if_large, as_if_large_on_a_gpu, assert_agree, average_precision, cases, make, rank_sort
+from .test_interface import BAD
 
 pytest.importorskip("triton", reason="Triton has no release for this platform")
 
@@ -74,6 +76,12 @@ def test_the_order_of_the_negatives_changes_no_bit() -> None:
     assert np.array_equal(gradient[order.numpy()], gradient_shuffled)
 
 
+@pytest.mark.parametrize("sentence", BAD)
+def test_bad_values_are_found(sentence: str) -> None:
+    with as_if_large_on_a_gpu(), pytest.raises(ValueError, match=f"^{re.escape(sentence)}"):
+        BAD[sentence]()
+
+
 def find_in_grid(grid: GridTables, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """What the kernel searches: from how many thresholds lie in lower cells, to as many as lie up to its own."""
     last = grid.before.shape[1] - 2
@@ -100,4 +108,4 @@ def test_kernels_compile_for_gpus(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"TRITON_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 12
+    assert len(done.stdout.splitlines()) == 20

@@ -1,6 +1,7 @@
 """Ranking over several processes equals ranking all their samples in one."""
 
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from itertools import product
@@ -13,12 +14,13 @@ import torch.distributed as dist
 from torch import Tensor
 
 from brs_detr.losses import Call, NotFiniteError, alrp_loss, ap_loss, named_terms, rank_sort_loss, weighted_means
+from brs_detr.losses.fused import FusedNegatives
 from brs_detr.losses.rank_sort import RankAndSort
 from brs_detr.losses.solving import solve
 from brs_detr.losses.step import SmoothedStep
 from tests.processes import in_processes
 
-from .problems import as_if_large, box_errors, make
+from .problems import as_if_large, as_if_large_on_a_gpu, box_errors, make
 
 KINDS = ["normal", "quantised", "few values", "neighbouring floats", "far from zero"]
 SHARES = [(0.5, 0.3, 0.2), (0.0, 1.0, 0.0), (0.9, 0.0, 0.1)]  # of the samples that each process holds
@@ -120,6 +122,22 @@ def collectives(size: int) -> list[tuple[str, int]]:
     return seen
 
 
+def broken_in_one(group: dist.ProcessGroup) -> tuple[float, list[str]]:
+    """Largest deviation where the kernels fail in the second process alone, and what each warns of."""
+    rank = dist.get_rank(group)
+    whole = [make(k, 30, 300, 3, "quantised", "random") for k in range(2)]
+    parts = [tuple(split(values, SHARES[0], rank) for values in problem) for problem in whole]
+    failing = mock.patch.object(FusedNegatives, "false_positives", side_effect=RuntimeError("no such instruction"))
+    with as_if_large_on_a_gpu(), failing if rank == 1 else nullcontext(), warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        ours = list(outcome(rank_sort_loss, parts, group=group))
+    expected = list(outcome(rank_sort_loss, whole, method="pairwise"))
+    pieces = [split(value, SHARES[0], rank) if value.ndim else value for value in expected]
+    scaled = [value / (3 if value.ndim else 1) for value in ours]
+    worst = max(map(deviation, scaled, pieces, expected))
+    return worst, [str(each.message) for each in seen if "overflow" not in str(each.message)]
+
+
 def means(rank: int) -> list[float]:
     """Mean over 0, 1, 2 positives of the processes with weights, and its gradient."""
     values = torch.arange(1.0, 1.0 + rank).requires_grad_()
@@ -136,6 +154,7 @@ def everything() -> dict[str, Any]:
         "refusals": refusals(rank),
         "collectives": [collectives(100), collectives(10000)],
         "means": means(rank),
+        "broken in one": broken_in_one(dist.group.WORLD),
     }
 
 
@@ -149,6 +168,14 @@ def test_values_and_gradients_are_those_of_all_samples_together(seen: list[dict]
     every = [deviation for process in seen for deviation in process[processes].items()]
     assert len(every) == {"two": 2, "three": 3}[processes] * 54
     assert [pair for pair in every if not pair[1] < 1e-6] == []
+
+
+def test_kernels_that_fail_in_one_process_are_left_there(seen: list[dict]) -> None:
+    pytest.importorskip("triton", reason="Triton has no release for this platform")
+    for rank, process in enumerate(seen):
+        worst, warned = process["broken in one"]
+        assert worst < 1e-5
+        assert len(warned) == (rank == 1)
 
 
 def test_what_one_process_refuses_all_refuse(seen: list[dict]) -> None:
