@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train a config",
     "test": "evaluate a checkpoint",
     "predict": "detect objects in images",
+    "report": "one page on what a model gets right and wrong",
     "time-loss": "time the losses of a training step",
     "convert": "rewrite a published checkpoint in this project's names",
     "check-data": "look at data before training on them",

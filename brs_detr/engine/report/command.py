@@ -1,0 +1,102 @@
+"""`report` on the command line: its options, and what it does with them."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from brs_detr.data.calibration import Calibration
+from brs_detr.engine import arguments
+from brs_detr.engine.inference.predict import class_names, load_model
+from brs_detr.engine.progress import console
+from brs_detr.engine.report import content, page, ranking
+from brs_detr.engine.report.collecting import collect, source_of
+from brs_detr.engine.report.crops import Crops
+from brs_detr.engine.running.trained import checkpoint_of
+from brs_detr.engine.setup.config import load_config
+from brs_detr.errors import InputError, printable
+from brs_detr.timing.run import usable_device
+from brs_detr.weights import read_checkpoint
+
+REPORT = "report.html"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    arguments.add_config(parser)
+    arguments.add_checkpoint(parser)
+    parser.add_argument("--out", type=Path, metavar="FILE", help=f"default {REPORT} in the work directory")
+    parser.add_argument(
+        "--images", type=int, default=60, metavar="N", help="how many images with errors it holds, default %(default)s"
+    )
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default a GPU where there is one")
+
+
+def run(args: argparse.Namespace) -> None:
+    """One page on what a model gets right and wrong in its config's test data; it needs no network.
+
+    python scripts/report.py WORK_DIR
+    python scripts/report.py CONFIG CHECKPOINT --out report.html
+    brs-detr report WORK_DIR --images 100
+    """
+    checkpoint = checkpoint_of(args.config, args.checkpoint)
+    path = report(args.config, checkpoint, args.out, args.images, args.device, args.cfg_options)
+    print(printable(f"{path} written"))
+
+
+def report(
+    config_path: str,
+    checkpoint: str,
+    out: Path | None = None,
+    images: int = 60,
+    device: str | None = None,
+    options: dict[str, Any] | None = None,
+) -> Path:
+    """Write the page.
+
+    Args:
+        images: how many images with errors it holds at most, the worst.
+
+    Returns:
+        Its path.
+
+    Raises:
+        InputError: something given cannot be used, or the page cannot be written.
+    """
+    console.silence_third_parties()
+    config = load_config(config_path, options, None)
+    path = out or Path(config.work_dir, REPORT)
+    page.check_out(path)
+    if images < 0:
+        raise InputError("--images needs at least 0.")
+    place = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    source = source_of(config)
+    model = load_model(config, checkpoint, place)
+    calibration = Calibration.of(read_checkpoint(checkpoint))
+    crops = Crops()
+    # before detection, which puts another way of loading images into the config
+    ranked = ranking.outranked(config, model, len(class_names(config)), crops)
+    collection = collect(config, model, source, calibration)
+    curves, remarks = content.training(Path(config.work_dir))
+    if collection.left_out:
+        remarks.append(f"{len(collection.left_out)} images are left out, such as: {collection.left_out[0]}")
+    for remark in remarks:
+        console.warn(printable(remark))
+    name = str(config.filename)
+    page.write(
+        path,
+        {
+            "title": Path(name).stem,
+            "facts": content.facts(name, checkpoint, collection, str(place)),
+            "remarks": remarks,
+            "classes": collection.classes,
+            "precision": content.precision(collection),
+            **content.detections(collection, images),
+            "total": len(collection.examples),
+            "ranking": ranked,
+            "crops": crops.cut_all(),
+            "training": curves,
+            "calibrated": calibration is not None,
+        },
+    )
+    return path
