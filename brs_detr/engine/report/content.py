@@ -160,16 +160,19 @@ def _reliability(collection: Collection, verdicts: list[errors.Verdicts]) -> dic
 def training(work_dir: Path) -> tuple[dict[str, Any] | None, list[str]]:
     """Curves of losses, AP and learning rate, None where there are none; remarks."""
     try:
-        rows, metrics = read_scalars(work_dir)
-    except (OSError, ValueError, TypeError, KeyError):
+        return _curves(*read_scalars(work_dir)), []
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # whatever is in the file
         return None, [f"The curves of the training are left out: a scalars.json in {work_dir} cannot be read."]
+
+
+def _curves(rows: Rows, metrics: Rows) -> dict[str, Any] | None:
     if not rows:
-        return None, []
+        return None
     parts: Rows = {step: {"total": row["loss"], **loss_parts(row)} for step, row in rows.items()}
     names = ap_labels(dict.fromkeys(key for row in metrics.values() for key in row))
     rates = {step: {"learning rate": row["lr"]} for step, row in rows.items() if "lr" in row}
     scores = {step: {label: row.get(key) for key, label in names.items()} for step, row in metrics.items()}
-    return {"losses": _series(parts), "metrics": _series(scores), "rate": _series(rates)}, []
+    return {"losses": _series(parts), "metrics": _series(scores), "rate": _series(rates)}
 
 
 def _series(rows: Rows) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import base64
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,16 +29,16 @@ def as_address(pixels: np.ndarray, longest: int) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 
-def cut(pixels: np.ndarray, box: Box) -> tuple[str, list[float]]:
-    """The surroundings of a box, xyxy in pixels, and where the box is in them, in shares of width and height."""
+def cut(pixels: np.ndarray, box: Box) -> dict[str, Any]:
+    """The surroundings of a box, xyxy in pixels: their size (h, w), the box in them, and their picture."""
     height, width = pixels.shape[:2]
     x1, y1, x2, y2 = (float(np.clip(side, 0, most)) for side, most in zip(box, (width, height) * 2, strict=True))
     margin = MARGIN * max(x2 - x1, y2 - y1, LEAST)
     left, top = int(max(0, min(x1 - margin, width - LEAST))), int(max(0, min(y1 - margin, height - LEAST)))
     right, bottom = int(min(width, max(x2 + margin, left + LEAST))), int(min(height, max(y2 + margin, top + LEAST)))
     sides = right - left, bottom - top
-    inside = [(x1 - left) / sides[0], (y1 - top) / sides[1], (x2 - left) / sides[0], (y2 - top) / sides[1]]
-    return as_address(pixels[top:bottom, left:right], CROP), [round(side, 3) for side in inside]
+    inside = [round(side, 1) for side in (x1 - left, y1 - top, x2 - left, y2 - top)]
+    return {"src": as_address(pixels[top:bottom, left:right], CROP), "box": inside, "size": sides[::-1]}
 
 
 class Crops:
@@ -51,9 +52,9 @@ class Crops:
         x1, y1, x2, y2 = (round(side, 1) for side in box)
         return self._wanted.setdefault((path, (x1, y1, x2, y2)), len(self._wanted))
 
-    def cut_all(self) -> list[dict[str, object]]:
-        """Each crop's picture and the place of its box; an image that is gone by now leaves its crops empty."""
-        crops: list[dict[str, object]] = [{} for _ in self._wanted]
+    def cut_all(self) -> list[dict[str, Any]]:
+        """What `cut` says of each; an image that is gone by now leaves its crops empty."""
+        crops: list[dict[str, Any]] = [{} for _ in self._wanted]
         by_image = defaultdict(list)
         for (path, box), index in self._wanted.items():
             by_image[path].append((box, index))
@@ -63,6 +64,5 @@ class Crops:
             except InputError:
                 continue
             for box, index in pieces:
-                source, inside = cut(pixels, box)
-                crops[index] = {"src": source, "box": inside}
+                crops[index] = cut(pixels, box)
         return crops

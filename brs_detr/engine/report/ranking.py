@@ -24,7 +24,7 @@ from brs_detr.engine.report.loss_batches import loader_of, losses_in_evaluation
 from brs_detr.engine.report.recording import Ranked, detecting_head, ranked_by
 
 IMAGES = 100  # the most that are ranked
-SHOWN, BESIDE = 24, 6  # positives with the largest errors, and negatives beside each
+SHOWN, BESIDE = 24, 8  # positives with the largest errors, and negatives beside each
 PUSHED = 18  # negatives with the largest gradients
 PAIRS = 12  # of classes
 BINS = 20  # of the histogram

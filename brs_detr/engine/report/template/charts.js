@@ -8,9 +8,11 @@ const LINES = [
 const MARGIN = { left: 44, right: 10, top: 8, bottom: 36 };
 const DOTTED = 30; // curves of fewer points have dots
 
-function ticks(low, high, count) {
-  const rough = (high - low) / count || 1, power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * ([1, 2, 2.5, 5, 10].find((each) => each * power >= rough * 0.999) ?? 10);
+const nice = (rough, power) => power * ([1, 2, 2.5, 5, 10].find((each) => each * power >= rough * 0.999) ?? 10);
+function ticks(low, high, count, wholes = false) {
+  const rough = (high - low) / count || 1;
+  let step = nice(rough, 10 ** Math.floor(Math.log10(rough)));
+  if (wholes) step = Math.max(1, Math.ceil(step));
   const found = [];
   for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-6; k++) found.push(Number((k * step).toPrecision(12)));
   return found;
@@ -25,7 +27,7 @@ function logTicks(low, high, count) {
   const kept = found.length > count ? found.filter((each) => /^1/.test(each.toExponential())) : found;
   return kept.length > 1 ? kept : found;
 }
-const label = (value) => (value !== 0 && (Math.abs(value) >= 1e5 || Math.abs(value) < 1e-3) ? value.toExponential(0).replace("e", "e") : Number(value.toPrecision(4)).toString());
+const label = (value) => (value !== 0 && (Math.abs(value) >= 1e5 || Math.abs(value) < 1e-3) ? value.toExponential(0) : Number(value.toPrecision(4)).toString());
 
 function scale({ low, high, log }, from, to) {
   const of = log ? Math.log : (value) => value;
@@ -70,7 +72,7 @@ function lineChart(series, axes, { height = 250, cursor = null, id = null } = {}
 
 function drawAxes(root, axes, px, py, width, height) {
   const ys = axes.y.log ? logTicks(axes.y.low, axes.y.high, 7) : ticks(axes.y.low, axes.y.high, 5);
-  const xs = axes.x.log ? logTicks(axes.x.low, axes.x.high, width / 60) : ticks(axes.x.low, axes.x.high, width / 80);
+  const xs = axes.x.log ? logTicks(axes.x.low, axes.x.high, width / 60) : ticks(axes.x.low, axes.x.high, width / 80, axes.x.wholes);
   for (const y of ys) {
     root.append(svg("line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: py(y), y2: py(y) }));
     root.append(svg("text", { x: MARGIN.left - 7, y: py(y) + 4, "text-anchor": "end" }, label(y)));

@@ -129,7 +129,7 @@ function trainingSection() {
     const values = series.flatMap((each) => each.y).filter((value) => value !== null && (!log || value > 0)), steps = series.flatMap((each) => each.x);
     if (!values.length) return;
     const high = Math.max(...values) * (log ? 1.1 : 1.08) || 1;
-    const axes = { x: { title: x, low: Math.min(0, ...steps), high: Math.max(...steps) }, y: { title, low: log ? Math.min(...values) * 0.9 : 0, high: top ? Math.min(top, high) : high, log } };
+    const axes = { x: { title: x, low: Math.min(0, ...steps), high: Math.max(...steps), wholes: true }, y: { title, low: log ? Math.min(...values) * 0.9 : 0, high: top ? Math.min(top, high) : high, log } };
     columns.append(el("div", {}, el("h3", {}, title), lineChart(series, axes, { height: 220 }).node));
   };
   add("Losses", training.losses, "iteration", { log: true });

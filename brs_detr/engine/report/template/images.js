@@ -21,16 +21,25 @@ function overlay(size, boxes, { labels = false, focus = false } = {}) {
   });
   return root;
 }
+// A picture that fits a square whose side the style sheet knows as --side.
+function fitted(src, [height, width], boxes) {
+  const image = el("img", { src, alt: "", style: { width: `calc(var(--side) * ${Math.min(1, width / height)})`, aspectRatio: `${width} / ${height}` } });
+  return el("span", { class: "frame" }, el("span", { class: "picture" }, image, overlay([height, width], boxes)));
+}
 const area = ({ box: [x1, y1, x2, y2] }) => (x2 - x1) * (y2 - y1);
 const byArea = (boxes) => [...boxes].sort((a, b) => area(b) - area(a)); // small ones on top, to be pointed at
 
+// Labels of a readable size above their boxes, each below those that it would cover.
 function fitLabels(picture, size) {
-  const shown = picture.querySelector("img").clientWidth || size[1], unit = size[1] / shown;
+  const unit = size[1] / (picture.querySelector("img").clientWidth || size[1]), line = 14 * unit, taken = [];
   picture.querySelectorAll("text").forEach((text) => {
-    text.setAttribute("font-size", 12 * unit);
-    text.setAttribute("x", Number(text.previousSibling.getAttribute("x")) + 2 * unit);
-    const top = Number(text.previousSibling.getAttribute("y"));
-    text.setAttribute("y", top > 14 * unit ? top - 4 * unit : top + 12 * unit);
+    const rect = text.previousSibling, top = Number(rect.getAttribute("y"));
+    fill(text, { "font-size": 12 * unit, x: Number(rect.getAttribute("x")) + 2 * unit }, []);
+    const width = text.getComputedTextLength(), x = Math.max(0, Math.min(Number(text.getAttribute("x")), size[1] - width));
+    let y = top > line ? top - 4 * unit : top + 12 * unit;
+    while (taken.some((other) => Math.abs(other.y - y) < line * 0.95 && x < other.x + other.width && other.x < x + width)) y += line;
+    taken.push({ x, y, width });
+    fill(text, { x, y }, []);
   });
 }
 
@@ -81,7 +90,7 @@ function card(row, open) {
   row.chosen.forEach((error) => { counts[error.kind] = (counts[error.kind] || 0) + 1; });
   const boxes = byArea(row.chosen).map((error) => ({ box: error.box, class: error.kind, title: describe(error, row.image) }));
   return el("button", { type: "button", class: "card", onclick: open },
-    el("span", { class: "frame" }, el("span", { class: "picture" }, el("img", { src: row.image.src, alt: "" }), overlay(row.image.size, boxes))),
+    fitted(row.image.src, row.image.size, boxes),
     el("small", {}, el("b", {}, row.image.name), Object.entries(counts).map(([kind, number], k) => [k ? ", " : "", `${number} ${kind}`])));
 }
 

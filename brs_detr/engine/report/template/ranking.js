@@ -2,14 +2,13 @@
 
 function crop(shown, lines, large = false) {
   const piece = content.crops[shown.crop] || {};
-  const picture = piece.src
-    ? el("span", { class: "picture" }, el("img", { src: piece.src, alt: "" }), overlay([1, 1], [{ box: piece.box, class: large ? "true" : "background", title: "" }]))
-    : "gone";
-  return el("div", { class: large ? "crop large" : "crop", title: shown.image }, el("div", { class: "frame" }, picture), lines.map((line) => el("div", {}, line)));
+  const boxes = [{ box: piece.box, class: large ? "true" : "background" }];
+  const picture = piece.src ? fitted(piece.src, piece.size, boxes) : el("span", { class: "frame" }, "gone");
+  return el("div", { class: large ? "crop large" : "crop", title: shown.image }, picture, lines.map((line) => el("div", {}, line)));
 }
 const sigmoid = (logit) => 1 / (1 + Math.exp(-logit));
 const named = (shown) => el("b", {}, className(shown.label));
-const lies = (shown) => (shown.on === undefined ? "on background" : `on a “${className(shown.on)}”, IoU ${shown.iou.toFixed(2)}`);
+const lies = (shown) => (shown.on === undefined ? "on no object" : `on a “${className(shown.on)}”, IoU ${shown.iou.toFixed(2)}`);
 
 function rankingSection() {
   const { ranking } = content;
@@ -21,11 +20,12 @@ function rankingSection() {
     el("div", { class: "tiles" }, tile(fixed(ranking.mean), "ranking loss, mean over batches"), tile(whole(ranking.positives), "positives"),
       tile(whole(ranking.histogram[0]), `with r below ${label(1 / ranking.histogram.length)}`)));
   const rows = ranking.by_class.map(([number, mean], key) => ({ key, number, mean })).filter((row) => row.number);
+  const worst = Math.max(1e-9, ...rows.map((row) => row.mean));
   const columns = [
     { title: "Class", left: true, value: (row) => className(row.key), text: (row) => className(row.key) },
     { title: "Positives", value: (row) => row.number, text: (row) => whole(row.number) },
     { title: "Mean r", value: (row) => row.mean, text: (row) => fixed(row.mean) },
-    { title: "", class: "bars", value: (row) => row.mean, cell: (row) => bar(row.mean) },
+    { title: "", class: "bars", value: (row) => row.mean, cell: (row) => bar(row.mean / worst) },
   ];
   const pairs = ranking.pairs.map(([positive, negative, share]) => ({ positive, negative, share }));
   const most = Math.max(1e-9, ...pairs.map((row) => row.share));
