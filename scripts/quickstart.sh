@@ -33,6 +33,8 @@ echo "== Predictions on held-out images"
 threshold="$("$PYTHON" -c 'import json, sys; print(json.load(open(sys.argv[1]))["score_thr"])' "$work/metrics.json")"
 "$PYTHON" scripts/predict.py "$config" "$checkpoint" data/digits/test --score-thr "$threshold" \
     --ann data/digits/annotations/test.json --out "$work/predictions"
+echo "== Report"
+"$PYTHON" scripts/report.py "$config" "$checkpoint" --cfg-options work_dir="$work" --out "$work/report.html"
 
 if [ -e "$final" ]; then
     earlier="$final-$(date -r "$final" +%Y%m%d-%H%M%S)"

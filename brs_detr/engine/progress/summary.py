@@ -14,6 +14,7 @@ from brs_detr.errors import InputError
 
 CONTENTS = {
     "metrics.json": "all metrics",
+    "report.html": "one page on what it gets right and wrong: open it in a browser",
     "curves.png": "losses and AP while training",
     "predictions": "pictures of held-out images, ground truth beside them",
     "best_*.pth": "the best checkpoint",

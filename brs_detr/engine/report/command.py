@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 
 from brs_detr.data.calibration import Calibration
 from brs_detr.engine import arguments
@@ -15,7 +16,8 @@ from brs_detr.engine.report.collecting import collect, source_of
 from brs_detr.engine.report.crops import Crops
 from brs_detr.engine.running.trained import checkpoint_of
 from brs_detr.engine.setup.config import load_config
-from brs_detr.errors import InputError, printable
+from brs_detr.errors import InputError, printable, sentence
+from brs_detr.losses import NotFiniteError
 from brs_detr.timing.run import usable_device
 from brs_detr.weights import read_checkpoint
 
@@ -42,6 +44,23 @@ def run(args: argparse.Namespace) -> None:
     checkpoint = checkpoint_of(args.config, args.checkpoint)
     path = report(args.config, checkpoint, args.out, args.images, args.device, args.cfg_options)
     print(printable(f"{path} written"))
+
+
+def outranked(config: Config, model: Any, crops: Crops) -> dict[str, Any]:
+    """What outranks what, or why that is ``absent``.
+
+    Raises:
+        InputError: what the model makes of an image is not finite.
+    """
+    try:
+        found = ranking.outranked(config, model, len(class_names(config)), crops)
+    except InputError as error:  # an image that cannot be read, which detection leaves out
+        return {"absent": sentence(error)}
+    except NotFiniteError as error:
+        raise InputError(f"{error}: the checkpoint's training diverged. Use an earlier one.") from error
+    return found or {
+        "absent": "The head that detects has no ranking loss of this project: there is no ranking to show."
+    }
 
 
 def report(
@@ -75,7 +94,7 @@ def report(
     calibration = Calibration.of(read_checkpoint(checkpoint))
     crops = Crops()
     # before detection, which puts another way of loading images into the config
-    ranked = ranking.outranked(config, model, len(class_names(config)), crops)
+    ranked = outranked(config, model, crops)
     collection = collect(config, model, source, calibration)
     curves, remarks = content.training(Path(config.work_dir))
     if collection.left_out:

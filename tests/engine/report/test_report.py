@@ -23,11 +23,15 @@ from tests.engine.report.conftest import CLASSES
 Program = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def content(page_file: Path) -> dict[str, Any]:
-    text = re.findall(r'<script type="application/json" id="content">(.*)</script>\n', page_file.read_text())
+def content_of(file: Path) -> dict[str, Any]:
+    text = re.findall(r'<script type="application/json" id="content">(.*)</script>\n', file.read_text())
     assert len(text) == 1
     return json.loads(text[0])
+
+
+@pytest.fixture
+def content(page_file: Path) -> dict[str, Any]:
+    return content_of(page_file)
 
 
 def test_the_page_is_whole(page_file: Path, content: dict[str, Any]) -> None:
@@ -111,6 +115,19 @@ def test_a_log_that_cannot_be_read(tmp_path: Path) -> None:
         curves, remarks = training(tmp_path)
         assert curves is None
         assert "cannot be read" in remarks[0]
+
+
+def test_an_image_that_cannot_be_read(work_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(work_dir.parent / "digits" / "val", images)
+    (images / "000002.png").write_text("no image")
+    options = {"test_dataloader.dataset.data_prefix.img": f"{images}/"}
+    path = report(str(work_dir), str(work_dir / "epoch_1.pth"), tmp_path / "a.html", device="cpu", options=options)
+    content = content_of(path)
+    assert content["total"] == 3
+    assert "000002.png cannot be read" in content["ranking"]["absent"]
+    assert "1 images are left out" in content["remarks"][0]
+    assert "1 images are left out" in capsys.readouterr().err
 
 
 def refusal(program: Program, *arguments: object) -> str:

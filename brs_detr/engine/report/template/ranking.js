@@ -13,7 +13,7 @@ const lies = (shown) => (shown.on === undefined ? "on no object" : `on a “${cl
 function rankingSection() {
   const { ranking } = content;
   const node = section("ranking", "What outranks what");
-  if (!ranking) return void node.append(el("p", {}, "The head that detects has no ranking loss of this project, so there is no ranking to show."));
+  if (ranking.absent) return void node.append(el("p", {}, ranking.absent));
   node.append(
     el("p", {}, `The loss (${ranking.loss}) ranks all classes of all samples of a batch together. Here the last layer ranks ${many(ranking.images, "test image")}, ${ranking.batch} at a time as in training, without augmentation. `,
       "The ranking error of a positive i is r = FP(i) / rank(i), the share of what stands above it that should not."),
