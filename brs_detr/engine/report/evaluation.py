@@ -86,7 +86,7 @@ def threshold_curves(of: Table, classes: int) -> dict[str, Any]:
     chosen = np.union1d(_spread(last, scores), last[scores[last] == best]).astype(int)
     masks = [np.ones(len(scores), bool), *(labels == label for label in range(classes))]
     return {
-        "thresholds": [float(f"{score:.5g}") for score in scores[chosen]],
+        "thresholds": scores[chosen].tolist(),
         "found": [np.cumsum(mask)[chosen].tolist() for mask in masks],
         "true": [np.cumsum(mask & correct)[chosen].tolist() for mask in masks],
         "objects": [len(of.object_labels), *np.bincount(of.object_labels, minlength=classes).tolist()],

@@ -61,7 +61,10 @@ def test_precision_is_that_of_the_evaluation(
     ):
         expected = metrics[f"bbox_{name}"]
         assert value is None if expected == -1 else value == pytest.approx(expected, abs=2e-3)
-    objects = content["thresholds"]["objects"]
+    thresholds = content["thresholds"]
+    false = thresholds["found"][0][thresholds["start"]] - thresholds["true"][0][thresholds["start"]]
+    assert false == sum(each["number"] for each in content["errors"]["kinds"] if each["kind"] != "missed")
+    objects = thresholds["objects"]
     assert objects[0] == sum(objects[1:])
 
 

@@ -63,7 +63,7 @@ function thresholdSection() {
   const { thresholds, true: right, found, objects, start, best } = content.thresholds;
   const intro = content.calibrated
     ? "Scores are calibrated: about half of the detections with a score of 0.5 are right."
-    : "A ranking loss orders scores and leaves their scale free: the best threshold is found, not guessed.";
+    : "Scores are not calibrated: their order counts, and what a good threshold is depends on the model.";
   const node = section("threshold", "Score threshold", el("p", {}, intro, " A detection is right if its IoU with an object of its class, which no better one has found, is at least 0.5."));
   if (!thresholds.length) return void node.append(el("p", {}, "Nothing was detected."));
   const last = thresholds.length - 1, state = { place: start, label: ALL };
