@@ -95,8 +95,8 @@ class Largest:
 class Outranked:
     """What is added up over batches, and which positives and negatives are shown."""
 
-    def __init__(self, loss: Any, classes: int, crops: Crops) -> None:
-        self.loss, self.classes, self.crops = loss, classes, crops
+    def __init__(self, loss: Any, classes: int) -> None:
+        self.loss, self.classes = loss, classes
         self.histogram = torch.zeros(BINS)
         self.of_class = torch.zeros(classes, 2, dtype=torch.double)  # number and sum of errors
         self.pairs = torch.zeros(classes, classes)
@@ -106,9 +106,7 @@ class Outranked:
 
     def add(self, ranked: Ranked, samples: list[Any]) -> None:
         """One batch. samples: its images as mmdet has them, with objects in pixels of the network's input."""
-        ranked = Ranked(
-            *(getattr(ranked, name).cpu() for name in ("logits", "targets", "images", "boxes", "object_boxes"))
-        )
+        ranked = ranked.on_host()
         places = (ranked.targets > 0).nonzero()
         positives = ranked.logits[places[:, 0], places[:, 1]].double()
         self.batches, self.images = self.batches + 1, self.images + len(samples)
@@ -123,7 +121,7 @@ class Outranked:
         self.histogram += torch.histc(found.errors.float(), BINS, 0, 1)
         self.of_class.index_add_(0, places[:, 1], torch.stack([torch.ones_like(found.errors), found.errors], 1))
         self.pairs += found.pairs
-        batch = Batch(ranked, samples, self.crops)
+        batch = Batch(ranked, samples)
         self._show_positives(batch, places, rivals, negatives, found)
         for j in found.gradient.topk(min(PUSHED, len(rivals))).indices.tolist():
             shown = batch.negative(*rivals[j].tolist())
@@ -147,7 +145,8 @@ class Outranked:
             }
             self.positives.add(float(found.errors[i]), shown | numbers)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self, crops: Crops) -> dict[str, Any]:
+        """All of it, as plain values. crops: what is shown gets its piece of an image there."""
         most = self.pairs.flatten().topk(min(PAIRS, self.classes**2))
         total = max(float(self.pairs.sum()), EPS)
         return {
@@ -161,23 +160,31 @@ class Outranked:
                 for value, place in zip(most.values.tolist(), most.indices.tolist(), strict=True)
                 if value > 0
             ],
-            "shown": self.positives.in_order(),
-            "pushed": self.negatives.in_order(),
+            "shown": [
+                _with_crop(shown, crops) | {"negatives": [_with_crop(each, crops) for each in shown["negatives"]]}
+                for shown in self.positives.in_order()
+            ],
+            "pushed": [_with_crop(shown, crops) for shown in self.negatives.in_order()],
         }
 
 
-class Batch:
-    """Positives and negatives of a batch as they are shown: class, logit, and a crop of the original image."""
+def _with_crop(shown: dict[str, Any], crops: Crops) -> dict[str, Any]:
+    path, box = shown["piece"]
+    others = {name: value for name, value in shown.items() if name != "piece"}
+    return others | {"image": path.name, "crop": crops.index(path, box)}
 
-    def __init__(self, ranked: Ranked, samples: list[Any], crops: Crops) -> None:
-        self.ranked, self.samples, self.crops = ranked, samples, crops
+
+class Batch:
+    """Positives and negatives of a batch as they are shown: class, logit, and a piece of the original image."""
+
+    def __init__(self, ranked: Ranked, samples: list[Any]) -> None:
+        self.ranked, self.samples = ranked, samples
 
     def _shown(self, sample: int, label: int, box: Tensor) -> dict[str, Any]:
         meta = self.samples[int(self.ranked.images[sample])]
         scale = box.new_tensor(meta.scale_factor).repeat(2)  # (w, h, w, h)
         logit = float(self.ranked.logits[sample, label])
-        crop = self.crops.index(Path(meta.img_path), (box / scale).tolist())
-        return {"label": label, "logit": logit, "crop": crop, "image": Path(meta.img_path).name}
+        return {"label": label, "logit": logit, "piece": (Path(meta.img_path), (box / scale).tolist())}
 
     def positive(self, sample: int, label: int) -> dict[str, Any]:
         shown = self._shown(sample, label, self.ranked.object_boxes[sample])
@@ -200,7 +207,7 @@ def outranked(config: Config, model: Any, classes: int, crops: Crops) -> dict[st
     head: Any = detecting_head(model)
     if head is None:
         return None
-    loader, found = loader_of(config), Outranked(head.loss_cls, classes, crops)
+    loader, found = loader_of(config), Outranked(head.loss_cls, classes)
     batch_size = loader.batch_sampler.batch_size if loader.batch_sampler else loader.batch_size
     for batch in islice(loader, max(1, IMAGES // batch_size)):
         inputs = model.data_preprocessor(batch, training=False)
@@ -208,4 +215,4 @@ def outranked(config: Config, model: Any, classes: int, crops: Crops) -> dict[st
             ranked = ranked_by(head, partial(model.loss, inputs["inputs"], inputs["data_samples"]))
         found.add(ranked, [sample.cpu() for sample in inputs["data_samples"]])
     kind = f"{type(head.loss_cls).__name__}, δ = {head.loss_cls.delta:g}"
-    return found.summary() | {"loss": kind, "batch": batch_size}
+    return found.summary(crops) | {"loss": kind, "batch": batch_size}

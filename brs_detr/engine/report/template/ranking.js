@@ -17,7 +17,7 @@ function rankingSection() {
   node.append(
     el("p", {}, `The loss (${ranking.loss}) ranks all classes of all samples of a batch together. Here the last layer ranks ${many(ranking.images, "test image")}, ${ranking.batch} at a time as in training, without augmentation. `,
       "The ranking error of a positive i is r = FP(i) / rank(i), the share of what stands above it that should not."),
-    el("div", { class: "tiles" }, tile(fixed(ranking.mean), "ranking loss, mean over batches"), tile(whole(ranking.positives), "positives"),
+    el("div", { class: "tiles" }, tile(fixed(ranking.mean), "mean ranking error"), tile(whole(ranking.positives), "positives"),
       tile(whole(ranking.histogram[0]), `with r below ${label(1 / ranking.histogram.length)}`)));
   const rows = ranking.by_class.map(([number, mean], key) => ({ key, number, mean })).filter((row) => row.number);
   const worst = Math.max(1e-9, ...rows.map((row) => row.mean));
@@ -42,7 +42,7 @@ function rankingSection() {
     el("p", { class: "note" }, "The object and what the sample that is to find it says; beside it the best of the negatives that stand above it in its batch. H is how far a negative is above: 0 to 1."),
     listed(ranking.shown.map(positive), 6)]);
   if (ranking.pushed.length) node.append(el("h3", {}, "Negatives that the loss pushes down hardest"),
-    el("p", { class: "note" }, "By their gradient, the sum of H / rank over the positives below them, as a share of the batch's positives."),
+    el("p", { class: "note" }, "By their gradient in Rank & Sort Loss: the sum of H / rank over the positives below them, by the number of the batch's positives."),
     el("div", { class: "crops", id: "pushed" }, ranking.pushed.map((shown) => crop(shown, [named(shown), lies(shown), `logit ${shown.logit.toFixed(2)}`, `above ${shown.outranks}`, `gradient ${shown.gradient.toPrecision(2)}`]))));
 }
 
