@@ -14,45 +14,49 @@ from torch import nn
 from brs_detr.data import masks
 from brs_detr.data.calibration import Calibration
 from brs_detr.data.checks import coco_sources
-from brs_detr.data.coco_file import Content, read_annotations
+from brs_detr.data.coco_file import Content, listed, read_annotations
 from brs_detr.engine.inference.predict import class_names, detect
 from brs_detr.errors import InputError
 
 
 @dataclass(frozen=True)
 class Example:
-    """One image. found: ``bboxes`` (N, 4) xyxy in pixels, ``scores`` and ``labels`` (N,), best first; truth:
-    ``bboxes``, ``labels`` and ``crowd`` (M,) bool, ``raw``: the scores of `found` before calibration."""
+    """One image of size (h, w).
 
+    found: ``bboxes`` (N, 4) xyxy in pixels, ``scores`` and ``labels`` (N,), best first. truth: ``bboxes``, ``labels``
+    and ``crowd`` (M,) bool. raw: (N,) the scores before calibration.
+    """
+
+    image_id: int
     path: Path
     name: str
-    size: tuple[int, int]  # (h, w)
+    size: tuple[int, int]
     found: InstanceData
     truth: InstanceData
     raw: np.ndarray
 
 
 @dataclass(frozen=True)
+class Source:
+    """A COCO file and the folder of its images. labels: of the categories' ids, places among the model's classes."""
+
+    annotations: Path
+    images: Path
+    content: Content
+    classes: tuple[str, ...]
+    labels: dict[int, int]
+
+
+@dataclass(frozen=True)
 class Collection:
     """All images. results: the detections as COCO's servers take them; left_out: a sentence for each image not used."""
 
-    classes: tuple[str, ...]
-    annotations: Path
-    content: Content
+    source: Source
     examples: list[Example]
     results: list[dict[str, Any]]
     left_out: list[str]
     with_masks: bool
     calibration: Calibration | None
-
-
-@dataclass(frozen=True)
-class Source:
-    """A COCO file and the folder of its images."""
-
-    annotations: Path
-    images: Path
-    content: Content
 
 
 def source_of(config: Config) -> Source:
@@ -67,17 +71,19 @@ def source_of(config: Config) -> Source:
             f"A report needs the test_dataloader of {config.filename} to read one COCO file, and it reads "
             f"{len(sources) or 'none'}."
         )
-    content = read_annotations(sources[0].annotations)[0]
-    if not content.get("annotations"):
+    content, classes = read_annotations(sources[0].annotations)[0], class_names(config)
+    labels = {each["id"]: classes.index(each["name"]) for each in content["categories"] if each["name"] in classes}
+    if not any(annotation["category_id"] in labels for annotation in content.get("annotations", [])):
         raise InputError(
-            f"{sources[0].annotations} has no annotations to compare detections with: annotate its images."
+            f"{sources[0].annotations} has no annotations of the config's classes ({listed(classes)}) to compare "
+            "detections with: annotate its images."
         )
     if not any((sources[0].images / image["file_name"]).is_file() for image in content["images"]):
         raise InputError(
             f"None of the images that {sources[0].annotations} lists is in {sources[0].images}: put them back, or set "
             "data_root of test_dataloader."
         )
-    return Source(sources[0].annotations, sources[0].images, content)
+    return Source(sources[0].annotations, sources[0].images, content, classes, labels)
 
 
 def truth_of(annotations: list[dict[str, Any]], labels: Mapping[int, int]) -> InstanceData:
@@ -105,17 +111,13 @@ def as_results(image_id: int, found: InstanceData, categories: Mapping[int, int]
     return results
 
 
-def collect(config: Config, model: nn.Module, source: Source, calibration: Calibration | None) -> Collection:
+def collect(model: nn.Module, source: Source, calibration: Calibration | None) -> Collection:
     """Detect in all images of the source.
 
     Raises:
         InputError: none of the images can be read, or what the model makes of one is not finite.
     """
-    classes = class_names(config)
-    labels = {
-        each["id"]: classes.index(each["name"]) for each in source.content["categories"] if each["name"] in classes
-    }
-    categories = {label: identity for identity, label in labels.items()}
+    categories = {label: identity for identity, label in source.labels.items()}
     by_image: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in source.content["images"]}
     for annotation in source.content["annotations"]:
         by_image.get(annotation["image_id"], []).append(annotation)
@@ -131,8 +133,8 @@ def collect(config: Config, model: nn.Module, source: Source, calibration: Calib
         results += as_results(image["id"], found, categories)
         with_masks |= "masks" in found
         found.pop("masks", None)  # are in the results, in little memory
-        truth = truth_of(by_image[image["id"]], labels)
-        examples.append(Example(path, image["file_name"], pixels.shape[:2], found, truth, raw))
+        truth = truth_of(by_image[image["id"]], source.labels)
+        examples.append(Example(image["id"], path, image["file_name"], pixels.shape[:2], found, truth, raw))
     if not examples:
         raise InputError(*left_out)
-    return Collection(classes, source.annotations, source.content, examples, results, left_out, with_masks, calibration)
+    return Collection(source, examples, results, left_out, with_masks, calibration)

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from brs_detr.data.calibration import Calibration
 from brs_detr.engine import arguments
-from brs_detr.engine.inference.predict import class_names, load_model
+from brs_detr.engine.inference.predict import load_model
 from brs_detr.engine.progress import console
 from brs_detr.engine.report import content, page, ranking
 from brs_detr.engine.report.collecting import collect, source_of
@@ -46,14 +46,14 @@ def run(args: argparse.Namespace) -> None:
     print(printable(f"{path} written"))
 
 
-def outranked(config: Config, model: Any, crops: Crops) -> dict[str, Any]:
+def outranked(config: Config, model: Any, classes: int, crops: Crops) -> dict[str, Any]:
     """What outranks what, or why that is ``absent``.
 
     Raises:
         InputError: what the model makes of an image is not finite.
     """
     try:
-        found = ranking.outranked(config, model, len(class_names(config)), crops)
+        found = ranking.outranked(config, model, classes, crops)
     except InputError as error:  # an image that cannot be read, which detection leaves out
         return {"absent": sentence(error)}
     except NotFiniteError as error:
@@ -94,11 +94,11 @@ def report(
     calibration = Calibration.of(read_checkpoint(checkpoint))
     crops = Crops()
     # before detection, which puts another way of loading images into the config
-    ranked = outranked(config, model, crops)
-    collection = collect(config, model, source, calibration)
+    ranked = outranked(config, model, len(source.classes), crops)
+    collection = collect(model, source, calibration)
     curves, remarks = content.training(Path(config.work_dir))
     if collection.left_out:
-        remarks.append(f"{len(collection.left_out)} images are left out, such as: {collection.left_out[0]}")
+        remarks.append(f"Images that are left out: {len(collection.left_out)}. {collection.left_out[0]}")
     for remark in remarks:
         console.warn(printable(remark))
     name = str(config.filename)
@@ -108,7 +108,7 @@ def report(
             "title": Path(name).stem,
             "facts": content.facts(name, checkpoint, collection, str(place)),
             "remarks": remarks,
-            "classes": collection.classes,
+            "classes": collection.source.classes,
             "precision": content.precision(collection),
             **content.detections(collection, images),
             "total": len(collection.examples),

@@ -27,11 +27,11 @@ LIBRARIES = ("torch", "mmdet", "mmengine")
 def facts(config: str, checkpoint: str, collection: Collection, device: str) -> list[tuple[str, str]]:
     """What the page is about."""
     objects = sum(int((~example.truth.crowd).sum()) for example in collection.examples)
-    held = f"{len(collection.examples)} images, {objects} objects, {len(collection.classes)} classes"
+    held = f"{len(collection.examples)} images, {objects} objects, {len(collection.source.classes)} classes"
     return [
         ("Config", config),
         ("Checkpoint", checkpoint),
-        ("Data", f"{collection.annotations}: {held}"),
+        ("Data", f"{collection.source.annotations}: {held}"),
         ("Made", f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z} on {device}"),
         ("Versions", ", ".join([f"brs_detr {__version__}", *map(_version, LIBRARIES), f"Python {python_version()}"])),
     ]
@@ -50,8 +50,8 @@ def precision(collection: Collection) -> dict[str, Any]:
     content: dict[str, Any] = {"columns": evaluation.COLUMNS, "ious": evaluation.CURVES}
     for name, kind in kinds.items():
         found = evaluation.evaluate(collection, kind)
-        held = {each["id"]: each["name"] for each in collection.content["categories"]}
-        labels = [collection.classes.index(held[identity]) for identity in found.params.catIds]
+        held = {each["id"]: each["name"] for each in collection.source.content["categories"]}
+        labels = [collection.source.classes.index(held[identity]) for identity in found.params.catIds]
         every, *of_each = evaluation.recall_curves(found)
         content[name] = {
             "all": evaluation.averages(found.eval["precision"], found.params.iouThrs),
@@ -125,7 +125,7 @@ def detections(collection: Collection, images: int) -> dict[str, Any]:
     """Thresholds, kinds of errors, the worst images, and how far scores are shares of right detections."""
     verdicts = [errors.classify(each.found, each.truth) for each in collection.examples]
     found = errors.table((each.found, each.truth, of) for each, of in zip(collection.examples, verdicts, strict=True))
-    thresholds = evaluation.threshold_curves(found, len(collection.classes))
+    thresholds = evaluation.threshold_curves(found, len(collection.source.classes))
     start = _start(thresholds, collection)
     threshold = thresholds["thresholds"][start] if thresholds["thresholds"] else 0.0
     operation = Operation(collection, threshold)

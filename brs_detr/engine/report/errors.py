@@ -19,7 +19,7 @@ import numpy as np
 from mmengine.structures import InstanceData
 from pycocotools import mask
 
-from brs_detr.engine.inference.matching import FALSE, FOUND, IGNORED, IOU, MISSED, TRUE, match
+from brs_detr.engine.inference.matching import FALSE, IGNORED, IOU, MISSED, TRUE, match
 
 BACKGROUND_IOU = 0.1
 CLASSIFICATION, LOCALISATION, BOTH = "classification", "localisation", "both"
@@ -35,7 +35,7 @@ class Verdicts:
 
     kinds: of each detection, `TRUE`, `IGNORED` or one of `KINDS`. ious: (N,), the highest with any object.
     objects: (N,), the object that a detection is nearest to and that its kind speaks of, -1 for none.
-    fates: of each object, `FOUND`, `MISSED`, `EXPLAINED` or `IGNORED`.
+    fates: of each object, ``found``, `MISSED`, `EXPLAINED` or `IGNORED`.
     """
 
     kinds: list[str]
@@ -182,17 +182,3 @@ def costs(of: Table, kinds: Sequence[str] = KINDS) -> tuple[float, dict[str, flo
     everything = np.ones(len(of.kinds), bool), np.ones(len(of.fates), bool)
     precision = mean_precision(of, of.labels, of.kinds == TRUE, *everything)
     return precision, {kind: max(0.0, fixed(of, kind) - precision) for kind in kinds}
-
-
-__all__ = [
-    "EXPLAINED",
-    "FOUND",
-    "KINDS",
-    "MISSED",
-    "Table",
-    "Verdicts",
-    "average_precision",
-    "classify",
-    "costs",
-    "table",
-]

@@ -20,26 +20,21 @@ BINS = 10  # of the reliability diagram
 
 def evaluate(collection: Collection, kind: str) -> Any:
     """COCO's evaluation of boxes (``bbox``) or masks (``segm``), accumulated."""
-    truth = MendedCOCO(str(collection.annotations))
+    truth = MendedCOCO(str(collection.source.annotations))
     found = truth.loadRes(collection.results) if collection.results else _nothing(collection)
     evaluation = evaluation_class()(truth, found, kind)
-    names = {category["name"]: category["id"] for category in collection.content["categories"]}
-    evaluation.params.catIds = [names[name] for name in collection.classes if name in names]
-    evaluation.params.imgIds = sorted(image["id"] for image in used_images(collection))
+    names = {category["name"]: category["id"] for category in collection.source.content["categories"]}
+    evaluation.params.catIds = [names[name] for name in collection.source.classes if name in names]
+    evaluation.params.imgIds = sorted(example.image_id for example in collection.examples)
     evaluation.params.maxDets = MOST
     evaluation.evaluate()
     evaluation.accumulate()
     return evaluation
 
 
-def used_images(collection: Collection) -> list[dict[str, Any]]:
-    names = {example.name for example in collection.examples}
-    return [image for image in collection.content["images"] if image["file_name"] in names]
-
-
 def _nothing(collection: Collection) -> MendedCOCO:
     empty = MendedCOCO()
-    empty.dataset = {**collection.content, "annotations": []}
+    empty.dataset = {**collection.source.content, "annotations": []}
     empty.createIndex()
     return empty
 

@@ -129,8 +129,8 @@ def test_an_image_that_cannot_be_read(work_dir: Path, tmp_path: Path, capsys: py
     content = content_of(path)
     assert content["total"] == 3
     assert "000002.png cannot be read" in content["ranking"]["absent"]
-    assert "1 images are left out" in content["remarks"][0]
-    assert "1 images are left out" in capsys.readouterr().err
+    assert content["remarks"][0].startswith("Images that are left out: 1. The image")
+    assert "warning: Images that are left out" in capsys.readouterr().err
 
 
 def refusal(program: Program, *arguments: object) -> str:
@@ -148,6 +148,7 @@ def test_input_that_cannot_be_used(program: Program, work_dir: Path, tmp_path: P
     bare = tmp_path / "bare.json"
     bare.write_text(json.dumps(json.loads((data / "annotations" / "val.json").read_text()) | {"annotations": []}))
     options = [f"test_dataloader.dataset.ann_file={bare}", f"test_evaluator.ann_file={bare}"]
+    classes = [f"test_dataloader.dataset.metainfo.classes=({','.join('abcdefghij')})"]
     gone = ["test_dataloader.dataset.data_prefix.img=nowhere/"]
     assert "no checkpoint" in refusal(program, tmp_path / "empty")
     assert "only a work directory may stand alone" in refusal(program, tmp_path / "nothing")
@@ -155,6 +156,7 @@ def test_input_that_cannot_be_used(program: Program, work_dir: Path, tmp_path: P
     assert "is a folder" in refusal(program, work_dir, "--out", tmp_path)
     assert "nowhere" in refusal(program, work_dir, "--out", tmp_path / "a.html", "--cfg-options", *gone)
     assert "no annotations" in refusal(program, work_dir, "--out", tmp_path / "a.html", "--cfg-options", *options)
+    assert "no annotations" in refusal(program, work_dir, "--out", tmp_path / "a.html", "--cfg-options", *classes)
     assert "--images" in refusal(program, work_dir, "--out", tmp_path / "a.html", "--images", -1)
     assert (tmp_path / "mine.html").read_text() == "<p>mine</p>"
     assert not (tmp_path / "a.html").exists()
