@@ -24,6 +24,7 @@ const fixed = (value, digits = 3) => (value === null || value === undefined ? "�
 const percent = (value, digits = 1) => (value === null || !Number.isFinite(value) ? "–" : `${(100 * value).toFixed(digits)} %`);
 const whole = (value) => value.toLocaleString("en");
 const score = (value) => (value < 0.1 ? Number(value.toPrecision(3)).toString() : value.toFixed(3));
+const short = (text, most = 24) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 const many = (number, one, more = `${one}s`) => `${whole(number)} ${number === 1 ? one : more}`;
 
 const tip = document.getElementById("tip");
@@ -77,7 +78,7 @@ function sortable(columns, rows, { by = 0, falling = false, pick = null, id = nu
   function sort(k) {
     down = k === sorted ? !down : typeof columns[k].value(rows[0] ?? {}) !== "string";
     sorted = k;
-    const order = [...rows].sort((a, b) => compare(columns[k].value(a), columns[k].value(b)) * (down ? -1 : 1));
+    const order = [...rows].sort((a, b) => compare(columns[k].value(a), columns[k].value(b), down ? -1 : 1));
     heads.forEach((head, i) => head.setAttribute("aria-sort", i !== k ? "none" : down ? "descending" : "ascending"));
     body.replaceChildren(...order.map(line));
   }
@@ -95,9 +96,9 @@ function sortable(columns, rows, { by = 0, falling = false, pick = null, id = nu
   if (rows.length) sort(by);
   return el("div", { class: "table", id }, el("table", {}, el("thead", {}, el("tr", {}, heads)), body));
 }
-function compare(a, b) {
-  if (typeof a === "string") return a.localeCompare(b, "en", { numeric: true });
-  return (a ?? -Infinity) - (b ?? -Infinity) || 0;
+function compare(a, b, direction) { // what has no value comes last
+  if (a === null || b === null) return (a === null) - (b === null);
+  return direction * (typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b);
 }
 const bar = (share) => el("span", { class: "bar", style: { width: `${Math.max(0.5, 100 * Math.min(1, share))}%` } });
 const tile = (value, name) => el("div", { class: "tile" }, el("b", {}, value), el("span", {}, name));

@@ -96,8 +96,8 @@ function card(row, open) {
 
 function view(order, k) {
   const { image, errors } = order[k], dialog = document.getElementById("viewer");
-  const found = byArea(image.found.map((each) => ({ ...each, source: each, class: each.kind, title: describe(each, image), text: `${className(each.label)} ${score(each.score)}` })));
-  const objects = byArea(image.objects.map((each) => ({ ...each, source: each, class: each.fate, title: `${className(each.label)}\n${fateText(each.fate)}`, text: className(each.label) })));
+  const found = byArea(image.found.map((each) => ({ ...each, source: each, class: each.kind, title: describe(each, image), text: `${short(className(each.label))} ${score(each.score)}` })));
+  const objects = byArea(image.objects.map((each) => ({ ...each, source: each, class: each.fate, title: `${className(each.label)}\n${fateText(each.fate)}`, text: short(className(each.label)) })));
   const panels = [["Detections", found], ["Ground truth", objects]].map(([title, boxes]) => {
     const picture = el("span", { class: "picture" }, el("img", { src: image.src, alt: title }), overlay(image.size, boxes, { labels: true, focus: true }));
     return el("figure", {}, el("figcaption", {}, title, legendOf(boxes)), picture);
