@@ -73,9 +73,14 @@ def test_tables_are_sorted(opened: Page) -> None:
 
 def test_a_class_is_chosen(opened: Page) -> None:
     before = opened.locator("#recall-chart").inner_html()
-    opened.locator("#class-table tbody tr").first.click()
-    assert opened.locator("#recall-chart").inner_html() != before
-    assert opened.locator("#class-table tr.picked").count() == 1
+    row = opened.locator("#class-table tbody tr").last
+    row.click()
+    name = row.locator("td").first.inner_text()
+    assert opened.locator("#recall-of").inner_text() == f"Precision and recall, {name}"
+    assert opened.locator("#class-table tr.picked td").first.inner_text() == name
+    assert opened.locator("#recall-chart").inner_html() != before  # the class has no objects, and so no curve
+    row.click()
+    assert opened.locator("#recall-chart").inner_html() == before
 
 
 def test_threshold(opened: Page) -> None:

@@ -40,7 +40,7 @@ function precisionSection() {
     el("div", {}, heading, el("div", { class: "controls" }, choice.node, type && type.node), chart.node)));
   pick(ALL);
 }
-const labelsOf = (kind) => Object.keys(content.precision[kind].classes).map(Number).filter((label) => content.precision[kind].classes[label][0] !== null);
+const labelsOf = (kind) => Object.keys(content.precision[kind].classes).map(Number);
 
 function recallSeries({ kind, label }) {
   const recalls = Array.from({ length: 101 }, (_, k) => k / 100);
