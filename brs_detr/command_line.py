@@ -18,6 +18,7 @@ COMMANDS = {
     "test": "evaluate a checkpoint",
     "calibrate": "let a checkpoint's scores say how many detections are right",
     "predict": "detect objects in images",
+    "report": "one page on what a model gets right and wrong",
     "time-loss": "time the losses of a training step",
     "convert": "rewrite a published checkpoint in this project's names",
     "export": "write a trained model as a file of ONNX",

@@ -32,6 +32,8 @@ checkpoint="$(ls "$work"/best_*.pth)"
 echo "== Predictions on held-out images"
 "$PYTHON" scripts/predict.py "$config" "$checkpoint" data/digits/test \
     --ann data/digits/annotations/test.json --out "$work/predictions"
+echo "== Report"
+"$PYTHON" scripts/report.py "$config" "$checkpoint" --cfg-options work_dir="$work" --out "$work/report.html"
 
 if [ -e "$final" ]; then
     earlier="$final-$(date -r "$final" +%Y%m%d-%H%M%S)"

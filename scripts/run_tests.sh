@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/setup_env.sh requirements.txt tests/requirements.txt
+install_browser
 
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" # one thread a process: the processes share the cores
 exec "$PYTHON" -m pytest -n "${PYTEST_WORKERS:-2}" --dist worksteal "$@"

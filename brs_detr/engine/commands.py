@@ -17,6 +17,7 @@ from brs_detr.engine.converting import convert
 from brs_detr.engine.export.exporting import export
 from brs_detr.engine.inference.predict import predict
 from brs_detr.engine.progress import console
+from brs_detr.engine.report import command as report_command
 from brs_detr.engine.running.resuming import LAST
 from brs_detr.engine.running.trained import checkpoint_of
 from brs_detr.engine.setup import config_errors, config_names
@@ -255,6 +256,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[a
     "test": (add_test_options, run_test),
     "calibrate": (add_calibrate_options, run_calibrate),
     "predict": (add_predict_options, run_predict),
+    "report": (report_command.add_options, report_command.run),
     "time-loss": (timing_command.add_options, timing_command.run),
     "convert": (add_convert_options, run_convert),
     "export": (add_export_options, run_export),

@@ -62,6 +62,12 @@ def test_the_wheel_holds_every_config(wheel: Path) -> None:
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "scripts"))]
 
 
+def test_the_wheel_holds_the_page_of_the_report(wheel: Path) -> None:
+    template = ROOT / "brs_detr" / "engine" / "report" / "template"
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {path.name for path in template.iterdir()} == {Path(name).name for name in names if "/template/" in name}
+
+
 def test_losses_with_torch_alone(wheel: Path, tmp_path: Path) -> None:
     packages = link_packages(distributions("torch"), tmp_path / "packages")
     programs = make_environment(tmp_path / "environment", packages, wheel)

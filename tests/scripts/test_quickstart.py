@@ -51,12 +51,14 @@ def test_the_steps_and_their_options(clone: Path) -> None:
         "scripts/train.py",
         "scripts/test.py",
         "scripts/predict.py",
+        "scripts/report.py",
         "-m",
     ]
     assert calls[1].startswith("scripts/train.py some.py ")
     assert calls[1].endswith("--epochs 2")
     assert "best_epoch.pth data/digits/test --ann data/digits/annotations/test.json" in calls[3]
-    assert calls[4].endswith("summary work_dirs/quickstart")
+    assert calls[4].endswith("--out work_dirs/.quickstart-unfinished/report.html")
+    assert calls[5].endswith("summary work_dirs/quickstart")
 
 
 def test_an_earlier_result_is_moved_aside(clone: Path) -> None:
@@ -67,7 +69,7 @@ def test_an_earlier_result_is_moved_aside(clone: Path) -> None:
     assert sorted(results(clone).values()) == ["first", "second"]
 
 
-@pytest.mark.parametrize("step", ["train.py", "test.py", "predict.py"])
+@pytest.mark.parametrize("step", ["train.py", "test.py", "predict.py", "report.py"])
 def test_a_failure_keeps_the_earlier_result(clone: Path, step: str) -> None:
     assert quickstart(clone, result="first") == 0
     assert quickstart(clone, result="second", fail_at=step) != 0

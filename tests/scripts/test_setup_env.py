@@ -69,3 +69,38 @@ def test_a_machine_without_a_fitting_python(tmp_path: Path) -> None:
     result = setup(tmp_path, "requirements.txt", PATH=str(tools))
     assert result.returncode == 2
     assert result.stderr == "error: no Python 3.10 to 3.13 found: install one of them.\n"
+
+
+def browser(folder: Path, apt: str | None, **variables: str) -> subprocess.CompletedProcess:
+    """Runs `install_browser` on a machine without one. apt: the program apt-get, None for a machine without."""
+    tools = folder / "tools"
+    tools.mkdir()
+    for name in ("bash", "dirname", "python3"):
+        (tools / name).symlink_to(next(p for p in (Path("/bin") / name, Path("/usr/bin") / name) if p.exists()))
+    (tools / "id").write_text("#!/bin/bash\necho 0\n")
+    if apt is not None:
+        (tools / "apt-get").write_text(f"#!/bin/bash\n{apt}\n")
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    command = f"set -euo pipefail; source {ROOT}/scripts/setup_env.sh; install_browser; echo done"
+    environment = {"PATH": str(tools), "VENV": str(folder / "venv"), "HOME": str(folder)} | variables
+    return subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("apt", "variables", "said", "warned"),
+    [
+        ('echo "$*" >>$HOME/apt', {"CI": "true"}, "Installing chromium\ndone\n", False),
+        ("exit 1", {"CI": "true"}, "Installing chromium\ndone\n", True),
+        (None, {"CI": "true"}, "done\n", False),
+        ("exit 1", {}, "done\n", False),
+        ("exit 1", {"CI": "true", "CHROMIUM": "bash"}, "done\n", False),
+    ],
+)
+def test_a_browser_is_installed_in_ci_alone(
+    tmp_path: Path, notes: Path, apt: str | None, variables: dict[str, str], said: str, warned: bool
+) -> None:
+    result = browser(tmp_path, apt, **variables)
+    assert (result.returncode, result.stdout) == (0, said)
+    assert ("could not be installed" in result.stderr) == warned
+    assert (tmp_path / "apt").exists() == (apt is not None and "HOME" in apt)

@@ -61,6 +61,7 @@ class Detector:
         pad: let images of different sizes share a forward pass, the smaller ones padded. It is quicker, but then
             results depend a little on the other images: convolutions and group norms see the padding, also in a DETR,
             whose attention leaves it out. Without it, only images on end that reach the model at one size share a pass.
+        calibrated: map scores by the checkpoint's calibration, if it has one; without, they are the model's own.
         options: entries of the config to change.
 
     Raises:
@@ -76,6 +77,7 @@ class Detector:
         threshold: float | None = None,
         batch_size: int = 4,
         pad: bool = False,
+        calibrated: bool = True,
         options: dict[str, Any] | None = None,
     ) -> None:
         if threshold is not None and not math.isfinite(threshold):
@@ -88,7 +90,7 @@ class Detector:
         self.device = usable_device(str(device or ("cuda" if torch.cuda.is_available() else "cpu")))
         path = checkpoint_of(self.name, None if checkpoint is None else str(checkpoint))
         content = read_checkpoint(path)
-        self.calibration = Calibration.of(content, path)
+        self.calibration = Calibration.of(content, path) if calibrated else None
         with console.quiet, config_errors.explained(self.name):
             self.config = config if isinstance(config, Config) else load_config(self.name, options, None)
             self.classes = class_names(self.config)

@@ -14,6 +14,7 @@ from brs_detr.errors import InputError
 
 CONTENTS = {
     "metrics.json": "all metrics",
+    "report.html": "one page on what it gets right and wrong: open it in a browser",
     "curves.png": "losses and AP while training",
     "reliability.png": "which share of the detections of a score is right",
     "predictions": "pictures of held-out images, ground truth beside them",
