@@ -1,0 +1,92 @@
+"""What a training step asks of the device: kernels, and the host's waiting for it."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from brs_detr.timing.counting import count_synchronisations
+from brs_detr.timing.recording import RankingCall
+from brs_detr.timing.run import MODEL, Settings, record_step
+
+from ..host_reads import KINDS, host_reads
+from .cases import Case, Part, Row, Setting
+from .operator_checks import SAMPLERS
+from .steps import BRS, CO, FULL, IMAGES, SMALL, Variant, training
+
+LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx")
+COPIES = ("cudaMemcpyAsync", "cudaMemcpy")
+WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
+
+
+def counted(run: Callable[[], object], setting: Setting) -> Row:
+    """Launches, copies and waits of a second run, as the profiler sees the calls of CUDA; on a CPU those of
+    operators."""
+    run()
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if setting.on_gpu else [])]
+    with profile(activities=activities) as profiler:
+        run()
+        if setting.on_gpu:
+            torch.cuda.synchronize()
+    calls = {event.key: event.count for event in profiler.key_averages()}
+    launched = LAUNCHES if setting.on_gpu else [name for name in calls if name.startswith("aten::")]
+    ended = 1 if setting.on_gpu else 0  # by the wait above
+    return {
+        "launches": sum(calls.get(name, 0) for name in launched),
+        "copies": sum(calls.get(name, 0) for name in COPIES),
+        "waits": sum(calls.get(name, 0) for name in WAITS) - ended,
+        "synchronising": count_synchronisations(run, setting.torch_device),
+    }
+
+
+def of_step(detector: str, attention: str, setting: Setting) -> list[Row]:
+    """A whole training step, with the host's reads by whose code asks for them."""
+    with training(Variant(detector, attention=attention), setting) as (_, step):
+        row = counted(step, setting)
+        reads = host_reads(step)
+    what = {"step of": f"{Path(detector).name}, {attention}"}
+    return [{**what, **row, **{f"read by {kind}": reads[kind] for kind in KINDS}}]
+
+
+def of_losses(detector: str, setting: Setting) -> list[Row]:
+    """The calls of the ranking losses in a step, forward and backward, by the configured method."""
+    settings = Settings(source=MODEL, images=IMAGES, image_size=SMALL if setting.small else FULL, device=setting.device)
+    variant = Variant(detector)
+    step = record_step(str(variant), variant.config(setting), settings, setting.torch_device)
+    rows: list[Row] = []
+    for call in step.calls:
+        for case in call.cases([call.loss.method]) if isinstance(call, RankingCall) else [call]:
+            if case.called:
+                run = partial(differentiated, case.replay)
+                rows.append({"losses of": f"{Path(detector).name}, {case.head}, {case.layer}", **counted(run, setting)})
+    return rows
+
+
+def differentiated(replay: Callable) -> None:
+    inputs = [x.detach().requires_grad_() for x in replay.inputs]
+    terms = [term for term in torch.utils._pytree.tree_leaves(replay(inputs)) if term.requires_grad]
+    torch.autograd.grad(sum(term.sum() for term in terms), inputs, allow_unused=True)
+
+
+def cases(setting: Setting) -> list[Case]:
+    samplers = SAMPLERS if setting.on_gpu else SAMPLERS[:1]
+    detectors = (BRS,) if setting.small else (BRS, CO)
+    return [
+        *(Case(f"losses of {Path(name).name}", 60, partial(of_losses, name, setting)) for name in detectors),
+        *(
+            Case(f"step of {Path(name).name}, {attention}", 90, partial(of_step, name, attention, setting))
+            for name in detectors
+            for attention in samplers
+        ),
+    ]
+
+
+LAUNCH_COUNTS = Part(
+    "launches",
+    f"What a step of {IMAGES} images of {FULL[0]} x {FULL[1]} asks of the device, from torch's profiler: kernels\n"
+    "launched, copies, and calls that wait. Synchronising: operations that torch itself says synchronise. Read: what\n"
+    "the host reads, counted as in `python -m benchmarks.host_reads`. On a CPU launches are operators.",
+    cases,
+)
