@@ -14,7 +14,7 @@ from brs_detr.timing.run import MODEL, Settings, record_step
 from ..host_reads import KINDS, host_reads
 from .cases import Case, Part, Row, Setting
 from .operator_checks import SAMPLERS
-from .steps import BRS, CO, FULL, IMAGES, SMALL, Variant, training
+from .steps import BRS, CO, FULL, IMAGES, Variant, batch_of, training
 
 LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx")
 COPIES = ("cudaMemcpyAsync", "cudaMemcpy")
@@ -24,9 +24,10 @@ WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize
 def counted(run: Callable[[], object], setting: Setting) -> Row:
     """Launches, copies and waits of a second run, as the profiler sees the calls of CUDA; on a CPU those of
     operators."""
-    run()
+    if not setting.small:
+        run()  # compiles
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if setting.on_gpu else [])]
-    with profile(activities=activities) as profiler:
+    with profile(activities=activities, acc_events=True) as profiler:
         run()
         if setting.on_gpu:
             torch.cuda.synchronize()
@@ -52,7 +53,8 @@ def of_step(detector: str, attention: str, setting: Setting) -> list[Row]:
 
 def of_losses(detector: str, setting: Setting) -> list[Row]:
     """The calls of the ranking losses in a step, forward and backward, by the configured method."""
-    settings = Settings(source=MODEL, images=IMAGES, image_size=SMALL if setting.small else FULL, device=setting.device)
+    images, image_size = batch_of(setting)
+    settings = Settings(source=MODEL, images=images, image_size=image_size, device=setting.device)
     variant = Variant(detector)
     step = record_step(str(variant), variant.config(setting), settings, setting.torch_device)
     rows: list[Row] = []

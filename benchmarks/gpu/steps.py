@@ -26,7 +26,7 @@ from .operator_checks import SAMPLERS, sampling_by
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 BRS, CO, TINY = "brs_detr/brs-detr", "co_detr/co-deformable-detr", "_tiny_digits.py"
-IMAGES, FULL, SMALL = 2, (800, 1333), (64, 96)
+IMAGES, FULL = 2, (800, 1333)
 WARM_UP, REPEATS = 3, 12
 FP32, BF16 = "fp32", "bf16"
 
@@ -61,6 +61,11 @@ VARIANTS = [
 SMALL_VARIANTS = [Variant(BRS), Variant(BRS, precision=BF16, recompute=True)]
 
 
+def batch_of(setting: Setting) -> tuple[int, tuple[int, int]]:
+    """Number of images, and the (h, w) of the largest in pixels."""
+    return (1, (64, 96)) if setting.small else (IMAGES, FULL)
+
+
 @contextmanager
 def training(variant: Variant, setting: Setting) -> Iterator[tuple[nn.Module, Callable[[], object]]]:
     """A model and the function that takes a step of it as training does, from images on the host to new weights."""
@@ -68,9 +73,11 @@ def training(variant: Variant, setting: Setting) -> Iterator[tuple[nn.Module, Ca
     config = variant.config(setting)
     model = build_model(config, MODEL, setting.torch_device)
     optimizer = build_optim_wrapper(model, config.optim_wrapper)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0  # all steps are of the same model, which does not diverge
     if variant.recompute:
         checkpoint_activations(model)
-    batch = random_batch(IMAGES, SMALL if setting.small else FULL, number_of_classes(model))
+    batch = random_batch(*batch_of(setting), number_of_classes(model))
     with sampling_by(variant.attention, setting):
         yield model, partial(model.train_step, batch, optimizer)
 
@@ -114,10 +121,11 @@ def timed(step: Callable[[], object], losses: list[nn.Module], setting: Setting)
 def by_method(detector: str, setting: Setting) -> list[Row]:
     """The losses of a step by each method, as `scripts/time_loss.py` measures them, from outputs of random weights."""
     variant = Variant(detector)
+    images, image_size = batch_of(setting)
     settings = Settings(
         source=MODEL,
-        images=IMAGES,
-        image_size=SMALL if setting.small else FULL,
+        images=images,
+        image_size=image_size,
         effort=Effort(1, 0.0, 0.0) if setting.small else Effort(10, 1.0, 5.0),
         device=setting.device,
     )
@@ -152,7 +160,7 @@ STEPS = Part(
     "steps",
     f"A training step of {IMAGES} random images of {FULL[0]} x {FULL[1]} with random weights: data to the device,\n"
     f"forward, backward, AdamW; median of {REPEATS} after {WARM_UP}. Convolutions of fp32 are torch's default, which\n"
-    "is TF32 where there is one; bf16 is `--amp`, activations are computed again by `--checkpoint-activations`. Losses\n"
-    "are the classification losses, as `loss_time` in the log. Peak: of torch's allocator.",
+    "is TF32 where there is one; bf16 is `--amp`, activations are computed again by `--checkpoint-activations`.\n"
+    "Losses are the classification losses, as `loss_time` in the log. Peak: of torch's allocator.",
     cases,
 )

@@ -16,8 +16,9 @@ def paragraph(results: Results) -> str:
 
 def problems(results: Results) -> list[str]:
     """What is wrong, and what failed, a sentence each."""
-    wrong = [row for row in checked(results) if not row.get("agrees")]
-    sentences = [f"{len(wrong)} results do not agree with the CPU's: see gpu_losses.md and gpu_operators.md."]
+    rows = checked(results)
+    wrong = sum(not row.get("agrees") for row in rows)
+    sentences = [f"{wrong} of {len(rows)} results do not agree with the CPU's: see gpu_losses.md, gpu_operators.md."]
     failed = [
         f"{part}: {name}: {state['failed']}"
         for part, cases in results.parts.items()
