@@ -5,16 +5,18 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._pytree import tree_leaves
 
 from brs_detr.timing.counting import count_synchronisations
-from brs_detr.timing.recording import RankingCall
+from brs_detr.timing.recording import RankingCall, Replay
 from brs_detr.timing.run import MODEL, Settings, record_step
 
 from ..host_reads import KINDS, host_reads
 from .cases import Case, Part, Row, Setting
 from .operator_checks import SAMPLERS
-from .steps import BRS, CO, FULL, IMAGES, Variant, batch_of, training
+from .steps import FULL, IMAGES, Variant, batch_of, detectors, training
 
 LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx")
 COPIES = ("cudaMemcpyAsync", "cudaMemcpy")
@@ -52,34 +54,36 @@ def of_step(detector: str, attention: str, setting: Setting) -> list[Row]:
 
 
 def of_losses(detector: str, setting: Setting) -> list[Row]:
-    """The calls of the ranking losses in a step, forward and backward, by the configured method."""
+    """The calls of the classification losses in a step, forward and backward, and their sum."""
     images, image_size = batch_of(setting)
     settings = Settings(source=MODEL, images=images, image_size=image_size, device=setting.device)
     variant = Variant(detector)
     step = record_step(str(variant), variant.config(setting), settings, setting.torch_device)
-    rows: list[Row] = []
-    for call in step.calls:
-        for case in call.cases([call.loss.method]) if isinstance(call, RankingCall) else [call]:
-            if case.called:
-                run = partial(differentiated, case.replay)
-                rows.append({"losses of": f"{Path(detector).name}, {case.head}, {case.layer}", **counted(run, setting)})
-    return rows
+    found = {
+        f"{case.head}, {case.layer}": counted(partial(differentiated, case.replay), setting)
+        for call in step.calls
+        for case in (call.cases([call.loss.method]) if isinstance(call, RankingCall) else [call])
+        if case.called
+    }
+    columns = next(iter(found.values()))
+    total = {column: sum(int(row[column] or 0) for row in found.values()) for column in columns}
+    return [{"losses of": f"{Path(detector).name}, {what}", **row} for what, row in {**found, "all": total}.items()]
 
 
-def differentiated(replay: Callable) -> None:
+def differentiated(replay: Replay) -> None:
+    """Forward and backward."""
     inputs = [x.detach().requires_grad_() for x in replay.inputs]
-    terms = [term for term in torch.utils._pytree.tree_leaves(replay(inputs)) if term.requires_grad]
-    torch.autograd.grad(sum(term.sum() for term in terms), inputs, allow_unused=True)
+    terms = [x for x in tree_leaves(replay(inputs)) if isinstance(x, Tensor) and x.requires_grad]
+    torch.autograd.grad([term.sum() for term in terms], inputs, allow_unused=True)
 
 
 def cases(setting: Setting) -> list[Case]:
     samplers = SAMPLERS if setting.on_gpu else SAMPLERS[:1]
-    detectors = (BRS,) if setting.small else (BRS, CO)
     return [
-        *(Case(f"losses of {Path(name).name}", 60, partial(of_losses, name, setting)) for name in detectors),
+        *(Case(f"losses of {Path(name).name}", 60, partial(of_losses, name, setting)) for name in detectors(setting)),
         *(
             Case(f"step of {Path(name).name}, {attention}", 90, partial(of_step, name, attention, setting))
-            for name in detectors
+            for name in detectors(setting)
             for attention in samplers
         ),
     ]
