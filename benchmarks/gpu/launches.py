@@ -13,7 +13,7 @@ from brs_detr.timing.counting import count_synchronisations
 from brs_detr.timing.recording import RankingCall, Replay
 from brs_detr.timing.run import MODEL, Settings, record_step
 
-from ..host_reads import KINDS, host_reads
+from ..host_reads import KINDS, HostReads
 from .cases import Case, Part, Row, Setting
 from .operator_checks import SAMPLERS
 from .steps import FULL, IMAGES, Variant, batch_of, detectors, training
@@ -48,9 +48,10 @@ def of_step(detector: str, attention: str, setting: Setting) -> list[Row]:
     """A whole training step, with the host's reads by whose code asks for them."""
     with training(Variant(detector, attention=attention), setting) as (_, step):
         row = counted(step, setting)
-        reads = host_reads(step)
+        with HostReads() as reads:
+            step()
     what = {"step of": f"{Path(detector).name}, {attention}"}
-    return [{**what, **row, **{f"read by {kind}": reads[kind] for kind in KINDS}}]
+    return [{**what, **row, **{f"read by {kind}": reads.by[kind] for kind in KINDS}}]
 
 
 def of_losses(detector: str, setting: Setting) -> list[Row]:

@@ -1,6 +1,7 @@
 """The operators of `brs_detr.ops` as mmdet calls them, against the CPU in float64: values, and gradients where they
 have one."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -24,12 +25,14 @@ ROUNDINGS = 4  # in the precision of the input, that results are allowed beyond 
 
 
 class Operator(NamedTuple):
-    """inputs: made on the CPU in float32, of which those of `rounded` are in the precision that is checked."""
+    """inputs: made on the CPU in float32, larger or smaller; rounded: those in the precision that is checked; learned:
+    those with a gradient; without any the output is indices."""
 
     run: Callable[..., Tensor]
     inputs: Callable[[int], list[Tensor]]
     rounded: tuple[int, ...] = (0,)
     learned: tuple[int, ...] = ()
+    sampler: str = SAMPLERS[0]
 
 
 def boxes(number: int, side: float = 300.0) -> Tensor:
@@ -93,14 +96,16 @@ def deform_conv(maps: Tensor, offsets: Tensor, masks: Tensor, weights: Tensor) -
     return mmcv.ops.modulated_deform_conv2d(maps, offsets, masks, weights, None, 1, 1, 1, 1, 1)
 
 
-ATTENTION = "deformable attention"
 OPERATORS = {
     "nms": Operator(nms, boxes_and_scores),
     "soft nms": Operator(soft_nms, boxes_and_scores),
     "RoIAlign": Operator(roi_align, maps_and_rois, learned=(0,)),
     "focal loss": Operator(focal_loss, logits_and_labels, learned=(0,)),
     "deformable convolution": Operator(deform_conv, convolution, rounded=(0, 1, 2, 3), learned=(0, 1, 2, 3)),
-    **{f"{ATTENTION}, {sampler}": Operator(attend, attention, learned=(0, 2, 3)) for sampler in SAMPLERS},
+}
+OPERATORS |= {
+    f"deformable attention, {sampler}": Operator(attend, attention, learned=(0, 2, 3), sampler=sampler)
+    for sampler in SAMPLERS
 }
 
 
@@ -134,35 +139,40 @@ def solved(operator: Operator, inputs: list[Tensor]) -> list[Tensor]:
     return [output, *torch.autograd.grad(output, [given[k] for k in operator.learned], upstream)]
 
 
-def check(name: str, precision: str, setting: Setting) -> list[Row]:
-    """One operator in one precision."""
+def compared(operator: Operator, dtype: torch.dtype, setting: Setting) -> tuple[list[float], bool]:
+    """The errors of output and gradients, NaN if there are more or fewer of them, and whether a second run repeats."""
     torch.manual_seed(0)
-    operator, dtype = OPERATORS[name], PRECISIONS[precision]
-    inputs = [
-        x.to(dtype) if k in operator.rounded else x for k, x in enumerate(operator.inputs(2 if setting.small else 20))
-    ]
+    made = operator.inputs(2 if setting.small else 20)
+    inputs = [x.to(dtype) if k in operator.rounded else x for k, x in enumerate(made)]
     truth = solved(operator, [x.double() if x.is_floating_point() else x for x in inputs])
     moved = [x.to(setting.torch_device) for x in inputs]
-    with sampling_by(name.removeprefix(f"{ATTENTION}, ") if ATTENTION in name else SAMPLERS[0], setting):
+    with sampling_by(operator.sampler, setting):
         ours, again = (solved(operator, moved) for _ in range(2))
-    chooses = not truth[0].is_floating_point()  # indices, which are right or wrong
-    fits = all(a.shape == b.shape for a, b in zip(ours, truth, strict=True))
-    errors = [mean_error([a], [b]) if fits else float("nan") for a, b in zip(ours, truth, strict=True)]
-    allowed = 0.0 if chooses else TOLERANCE + (ROUNDINGS * torch.finfo(dtype).eps if dtype.itemsize < 4 else 0.0)
+    pairs = zip(ours, truth, strict=True)
+    errors = [mean_error([a], [b]) if a.shape == b.shape else math.nan for a, b in pairs]
+    return errors, same_bits(ours, again)
+
+
+def check(name: str, precision: str, setting: Setting) -> list[Row]:
+    """One operator in one precision."""
+    operator, dtype = OPERATORS[name], PRECISIONS[precision]
+    errors, repeats = compared(operator, dtype, setting)
+    rounding = ROUNDINGS * torch.finfo(dtype).eps if dtype.itemsize < 4 else 0.0
+    allowed = TOLERANCE + rounding if operator.learned else 0.0  # indices are right or wrong
     return [
         {
             "operator": name,
             "precision": precision,
             "output": errors[0],
             "gradients": max(errors[1:], default=None),
-            "bit for bit": same_bits(ours, again),
+            "bit for bit": repeats,
             "agrees": all(error <= allowed for error in errors),
         }
     ]
 
 
 def cases(setting: Setting) -> list[Case]:
-    names = [name for name in OPERATORS if setting.on_gpu or not name.endswith(SAMPLERS[1])]
+    names = [name for name, operator in OPERATORS.items() if setting.on_gpu or operator.sampler == SAMPLERS[0]]
     return [
         Case(f"{name}, {precision}", 20, partial(check, name, precision, setting))
         for name in names

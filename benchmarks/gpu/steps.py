@@ -92,6 +92,7 @@ def measure(variant: Variant, setting: Setting) -> list[Row]:
     """A row of the table."""
     device = setting.torch_device
     with training(variant, setting) as (model, step):
+        step()  # from now on the optimiser holds its moments
         held = torch.cuda.memory_allocated(device) if setting.on_gpu else 0
         peak = held + peak_memory(step, device)
         whole, in_losses = timed(step, list(classification_losses(model).values()), setting)

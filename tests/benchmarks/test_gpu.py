@@ -54,11 +54,12 @@ def refused(capsys: pytest.CaptureFixture, *arguments: str) -> str:
 
 def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    before = sorted(command.RESULTS.iterdir())
     assert refused(capsys).startswith("error: torch finds no GPU here")
     assert "needs --out" in refused(capsys, "--dry-run")
     assert "needs --out" in refused(capsys, "--dry-run", "--out", str(command.RESULTS))
     assert "needs a number above 0" in refused(capsys, "--minutes", "nan")
-    assert not list(command.RESULTS.glob("gpu*"))
+    assert sorted(command.RESULTS.iterdir()) == before
 
 
 def rows() -> list[Row]:
