@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from brs_detr.endings import add_debug, ends_with_a_sentence
-from brs_detr.errors import IncompleteError, InputError
+from brs_detr.errors import IncompleteError, InputError, printable
 from brs_detr.files import check_destination, write_text
 
 from .cases import Case, Setting
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run(parts, setting, results, Budget(60 * args.minutes), execute)
     text = paragraph(results)
     write_text(folder / "gpu_summary.md", text)
-    print(f"\n{text}")
+    print("", *map(printable, text.splitlines()), sep="\n")
     if found := problems(results):
         raise IncompleteError("\n".join(found))
 

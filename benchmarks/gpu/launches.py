@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._pytree import tree_leaves
 
+from brs_detr.errors import InputError
 from brs_detr.timing.counting import count_synchronisations
 from brs_detr.timing.recording import RankingCall, Replay
 from brs_detr.timing.run import MODEL, Settings, record_step
@@ -19,13 +20,16 @@ from .operator_checks import SAMPLERS
 from .steps import FULL, IMAGES, Variant, batch_of, detectors, training
 
 LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx")
-COPIES = ("cudaMemcpyAsync", "cudaMemcpy")
+COPIES = ("cudaMemcpyAsync", "cudaMemcpy", "cudaMemsetAsync")
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
 
 
 def counted(run: Callable[[], object], setting: Setting) -> Row:
     """Launches, copies and waits of a second run, as the profiler sees the calls of CUDA; on a CPU those of
-    operators."""
+    operators.
+
+    Raises InputError where the profiler may not look.
+    """
     if not setting.small:
         run()  # compiles
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if setting.on_gpu else [])]
@@ -35,10 +39,12 @@ def counted(run: Callable[[], object], setting: Setting) -> Row:
             torch.cuda.synchronize()
     calls = {event.key: event.count for event in profiler.key_averages()}
     launched = LAUNCHES if setting.on_gpu else [name for name in calls if name.startswith("aten::")]
+    if not any(name in calls for name in launched):
+        raise InputError("the profiler sees no launch here: it may lack the permission to use the GPU's counters.")
     ended = 1 if setting.on_gpu else 0  # by the wait above
     return {
         "launches": sum(calls.get(name, 0) for name in launched),
-        "copies": sum(calls.get(name, 0) for name in COPIES),
+        "copies, fills": sum(calls.get(name, 0) for name in COPIES),
         "waits": sum(calls.get(name, 0) for name in WAITS) - ended,
         "synchronising": count_synchronisations(run, setting.torch_device),
     }
@@ -93,7 +99,7 @@ def cases(setting: Setting) -> list[Case]:
 LAUNCH_COUNTS = Part(
     "launches",
     f"What a step of {IMAGES} images of {FULL[0]} x {FULL[1]} asks of the device, from torch's profiler: kernels\n"
-    "launched, copies, and calls that wait. Synchronising: operations that torch itself says synchronise. Read: what\n"
-    "the host reads, counted as in `python -m benchmarks.host_reads`. On a CPU launches are operators.",
+    "launched, copies and fills, and calls that wait. Synchronising: operations that torch itself says synchronise.\n"
+    "Read: what the host reads, counted as in `python -m benchmarks.host_reads`. On a CPU launches are operators.",
     cases,
 )

@@ -32,9 +32,9 @@ class Results:
         if self.path.exists():
             earlier, self.parts = read(self.path)
             if earlier != where:
-                changed = ", ".join(str(value) for key, value in earlier.items() if where.get(key) != value)
+                changed = (f"{key} {earlier.get(key)}" for key in earlier | where if earlier.get(key) != where.get(key))
                 raise InputError(
-                    f"{self.path} was measured elsewhere ({changed}): give --out another folder, or remove it."
+                    f"{self.path} was measured with {', '.join(changed)}: give --out another folder, or remove it."
                 )
 
     def state(self, part: Part, case: Case) -> Content:

@@ -132,8 +132,8 @@ def test_forgotten_parts_are_measured_again(tmp_path: Path) -> None:
 def test_results_of_another_device_are_not_mixed(tmp_path: Path) -> None:
     measured(tmp_path, Clock())
     before = (tmp_path / RAW).read_text()
-    with pytest.raises(InputError, match=r"measured elsewhere \(a processor\)"):
-        Results(tmp_path, {**WHERE, "device": "another"})
+    with pytest.raises(InputError, match="measured with device a processor, triton None:"):
+        Results(tmp_path, {**WHERE, "device": "another", "triton": "3"})
     assert (tmp_path / RAW).read_text() == before
 
 
