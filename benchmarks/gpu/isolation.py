@@ -4,6 +4,7 @@ The processes are forked from one that has imported everything and has never tou
 """
 
 import os
+import select
 import signal
 import sys
 import traceback
@@ -13,6 +14,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 from typing import NamedTuple
 
 from brs_detr.endings import ending_of
@@ -58,8 +60,17 @@ def _end_of(process: BaseProcess) -> str:
     return f"its process ended {how}."
 
 
+def _end_with_reader(sender: Connection) -> None:
+    """Ends this process and all that it started once nobody is left to read: the next run needs the GPU."""
+    hang_up = select.poll()
+    hang_up.register(sender.fileno(), 0)  # an error is reported unasked
+    hang_up.poll()
+    os.killpg(0, signal.SIGKILL)
+
+
 def _work(measure: Callable[[], list[Row]], sender: Connection, log: Path) -> None:
     os.setsid()  # whatever it starts ends with it
+    Thread(target=_end_with_reader, args=(sender,), daemon=True).start()
     with log.open("a") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())

@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial, wraps
+from multiprocessing import Pipe, get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,8 @@ import pytest
 import torch
 
 from benchmarks.gpu import __main__ as command
-from benchmarks.gpu import loss_checks, operator_checks, steps, summary
+from benchmarks.gpu import isolation, loss_checks, operator_checks, steps, summary
 from benchmarks.gpu.cases import Row, Setting
-from benchmarks.gpu.isolation import in_a_process
 from benchmarks.gpu.parts import PARTS
 from benchmarks.gpu.results import DRY_RUN, Results
 from brs_detr.errors import InputError
@@ -89,7 +90,7 @@ def hang(folder: Path) -> list[Row]:
 
 def test_a_process_for_each_case(tmp_path: Path) -> None:
     def outcome(measure: Callable[[], list[Row]], seconds: float = 60.0) -> tuple[list[Row] | None, str | None]:
-        return in_a_process(measure, seconds, tmp_path / "log")
+        return isolation.in_a_process(measure, seconds, tmp_path / "log")
 
     assert outcome(rows) == ([{"ms": 1.0}], None)
     assert outcome(refuse) == (None, "this GPU has no bfloat16.")
@@ -101,6 +102,25 @@ def test_a_process_for_each_case(tmp_path: Path) -> None:
     log = (tmp_path / "log").read_text()
     assert "words for the log" in log
     assert "InputError: this GPU has no bfloat16." in log
+
+
+def hang_for(receiver: Connection, sender: Connection, folder: Path) -> None:
+    receiver.close()
+    isolation._work(partial(hang, folder), sender, folder / "log")
+
+
+def test_what_is_under_way_ends_with_the_command(tmp_path: Path) -> None:
+    receiver, sender = Pipe(duplex=False)
+    process = get_context("fork").Process(target=hang_for, args=(receiver, sender, tmp_path))
+    process.start()
+    started = tmp_path / "child"
+    while process.is_alive() and not (started.exists() and started.read_text()):
+        time.sleep(0.1)
+    receiver.close()  # as if the command were killed
+    process.join(30)
+    assert process.exitcode == -signal.SIGKILL
+    with pytest.raises(ProcessLookupError):
+        wait_for_end(int(started.read_text()))
 
 
 def wait_for_end(pid: int) -> None:
