@@ -11,6 +11,8 @@ Prints tables, writes them to benchmarks/results/NAME.md with a figure, and appe
 """
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -37,6 +39,8 @@ EFFORT = Effort(repeats=15, seconds=3.0, max_seconds=10.0)
 POSITIVES = (3, 30, 300, 1000, 4096, 16_384, 65_536)
 NEGATIVES = (1000, 10_000, 100_000, 1_000_000, 7_000_000, 64_000_000)
 DEVIATION_SIZES = ((5, 40), (20, 500), (300, 20_000), (1000, 50_000))
+STEP_METHODS = ("pairwise", "loop over positives", "loop over buckets", "bucketed", "exact", "focal")
+IN_CALLS = "exact, in the detector's calls"
 DOUBLED_POSITIVES = [4096 << k for k in range(5)]
 DOUBLED_NEGATIVES = [1_000_000 << k for k in range(7)]
 
@@ -75,7 +79,7 @@ def grid(setting: Setting) -> str:
     rows = []
     for negatives in (n for n in NEGATIVES if n <= setting.largest):
         for positives in (p for p in POSITIVES if p <= negatives):
-            times, memory = _race_methods(setting, positives, negatives)
+            times, memory = race_methods(setting.device, positives, negatives)
             setting.record("grid", positives, negatives, times)
             ratios = [ratio(times.get(name), times["exact"]) for name in others]
             rows.append([size(positives), size(negatives), milliseconds(times["exact"]), *ratios, f"{memory:.1f}"])
@@ -85,12 +89,12 @@ def grid(setting: Setting) -> str:
     return f"{remark}\n\n{table}"
 
 
-def _race_methods(setting: Setting, positives: int, negatives: int) -> tuple[dict[str, Times], float]:
+def race_methods(device: torch.device, positives: int, negatives: int) -> tuple[dict[str, Times], float]:
     """Times of each method, and the peak memory of exact as a multiple of the logits."""
-    x, y = problems.make(positives, negatives, device=setting.device)
+    x, y = problems.make(positives, negatives, device=device)
     run = {name: partial(f, x, y) for name, f in METHODS.items() if feasible(name, positives, negatives)}
     memory = peak_memory(run["exact"], x.device) / (4 * len(x))
-    return race(run, setting.device, replace(EFFORT, seconds=1.0)), memory
+    return race(run, device, replace(EFFORT, seconds=1.0)), memory
 
 
 def growth(setting: Setting) -> str:
@@ -152,19 +156,22 @@ def step(setting: Setting) -> str:
     """All ranking problems of a BRS-DETR R50 step with 4 images."""
     calls = problems.training_step(setting.device)
     each = [problem for call in calls for problem in call]
-    runs = {
-        name: partial(_solve_all, METHODS[name], each)
-        for name in ("pairwise", "loop over positives", "loop over buckets", "bucketed", "exact", "focal")
-    }
-    runs["exact, in the detector's calls"] = partial(_solve_calls, calls)
-    times = race(runs, setting.device, replace(EFFORT, seconds=10.0))
+    times = race_step(setting.device, calls)
     positives, negatives = (
         sum(n) for n in zip(*((int((y > 0).sum()), int((y == 0).sum())) for _, y in each), strict=True)
     )
     setting.record("step", positives, negatives, times)
-    fastest = times["exact, in the detector's calls"]
+    fastest = times[IN_CALLS]
     rows = [[name, milliseconds(t), ratio(t, fastest)] for name, t in times.items()]
     return markdown(["method", "ms", "multiple"], rows)
+
+
+def race_step(device: torch.device, calls: list[list[problems.Problem]]) -> dict[str, Times]:
+    """Times of all problems of a step by each method, one by one, and by exact in the calls that a detector makes."""
+    each = [problem for call in calls for problem in call]
+    runs = {name: partial(_solve_all, METHODS[name], each) for name in STEP_METHODS}
+    runs[IN_CALLS] = partial(_solve_calls, calls)
+    return race(runs, device, replace(EFFORT, seconds=10.0))
 
 
 ALL_PAIRS, TABLES = dict(few_pairs=1 << 62), dict(few_pairs=-1, few_positives=0)
@@ -194,9 +201,16 @@ def limits(setting: Setting) -> str:
 
 def _exact_with(changed: dict[str, int], logits: Tensor, targets: Tensor) -> None:
     """A step of "exact" with other limits."""
-    name = "CPU" if logits.device.type == "cpu" else "GPU"
-    with patch.object(blocks, name, getattr(blocks, name)._replace(**changed)):
+    with with_limits(logits.device, **changed):
         ranking(logits, targets, "exact")
+
+
+@contextmanager
+def with_limits(device: torch.device, **changed: int) -> Iterator[None]:
+    """Some of a device's `blocks.Limits` are others meanwhile."""
+    name = "CPU" if device.type == "cpu" else "GPU"
+    with patch.object(blocks, name, getattr(blocks, name)._replace(**changed)):
+        yield
 
 
 def _solve_all(method: object, each: list[problems.Problem]) -> None:
