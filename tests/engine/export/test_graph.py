@@ -14,15 +14,12 @@ from brs_detr.errors import InputError
 from tests.engine.export.models import BRS_DETR, FASTER, batch, built, config_of
 
 SIZE = 128, 160
-CO_DETR = "configs/co_detr/co-deformable-detr_tiny_digits.py"
 CO_DINO = "configs/co_dino/co-dino_tiny_digits.py"
 MODELS: list[tuple[str, dict[str, Any]]] = [
     (BRS_DETR, {}),
     (BRS_DETR, dict(model__eval_module="one-stage")),
     (BRS_DETR, dict(model__eval_module="two-stage")),
-    (CO_DETR, {}),
-    (CO_DETR, dict(model__eval_module="one-stage")),
-    (CO_DETR, dict(model__eval_module="two-stage")),
+    ("configs/co_detr/co-deformable-detr_tiny_digits.py", {}),
     (CO_DINO, dict(model__test_cfg__detr__nms__type="nms")),
     ("configs/dino/brs-dino-4scale_tiny_digits.py", {}),
     ("configs/atss/atss_tiny_digits.py", {}),

@@ -13,14 +13,13 @@ from brs_detr.engine.export.comparing import check_equal
 from brs_detr.engine.export.graph import DetectionGraph
 from brs_detr.engine.export.onnx_file import constant_linspace, write_graph
 from brs_detr.errors import InputError
-from tests.engine.export.models import BRS_DETR, FASTER, batch, built, config_of
+from tests.engine.export.models import BRS_DETR, batch, built, config_of
 
 CALIBRATION = Calibration((0.0, 0.05, 0.2, 1.0), (0.0, 0.3, 0.7, 1.0), 0.5)
 FILES: list[tuple[str, dict[str, Any], tuple[int, int], bool]] = [
     (BRS_DETR, dict(model__encoder__num_layers=1), (128, 64), True),  # whose coarsest map has one column
     (BRS_DETR, dict(model__encoder__num_layers=1, model__eval_module="two-stage"), (96, 160), True),
     ("configs/atss/atss_tiny_digits.py", {}, (160, 96), False),
-    (FASTER, {}, (96, 128), True),
 ]
 
 
