@@ -10,11 +10,11 @@ from unittest import mock
 
 import mmcv.ops
 import torch
-from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
 from torch import Tensor
 
 from brs_detr.errors import InputError
 from brs_detr.ops import deformable_attention
+from brs_detr.ops.float32_attention import Float32Attention
 
 from .agreement import PRECISIONS, mean_error, same_bits
 from .cases import Case, Part, Row, Setting
@@ -63,7 +63,7 @@ def attention(scale: int) -> list[Tensor]:
 
 def attend(value: Tensor, shapes: Tensor, places: Tensor, weights: Tensor) -> Tensor:
     starts = shapes.prod(1).cumsum(0) - shapes.prod(1)
-    return MultiScaleDeformableAttnFunction.apply(value, shapes, starts, places, weights, 64)
+    return Float32Attention.apply(value, shapes, starts, places, weights, 64)
 
 
 def logits_and_labels(scale: int) -> list[Tensor]:

@@ -1,7 +1,7 @@
 """Launching, hooks, checkpoints, prediction, conversion.
 
-Importing it registers every class of the project with mmdet, makes the files that mmengine writes whole, and
-configs found by name.
+Importing it registers every class of the project with mmdet, makes the files that mmengine writes whole, configs found
+by name, and deformable attention exact under mixed precision.
 """
 
 import brs_detr.ops  # noqa: F401  (before anything of mmdet: it makes mmcv.ops importable)
@@ -14,9 +14,11 @@ from brs_detr.engine.progress.log_lines import TrainingLogProcessor
 from brs_detr.engine.running.checkpoints import WholeCheckpointHook, write_whole_files
 from brs_detr.engine.setup import config_names
 from brs_detr.engine.setup.config import BFloat16OptimWrapper
+from brs_detr.ops import float32_attention
 from brs_detr.timing.loss_time import LossTimeHook
 
 write_whole_files()
+float32_attention.install()
 config_names.register()
 
 __all__ = [

@@ -6,12 +6,11 @@ import pytest
 import torch
 
 from brs_detr.ops import deformable_attention
+from brs_detr.ops.float32_attention import Float32Attention
 
 # isort: split
-from mmcv.ops.multi_scale_deform_attn import (
-    MultiScaleDeformableAttnFunction,
-    multi_scale_deformable_attn_pytorch,
-)
+from mmcv.ops import multi_scale_deform_attn
+from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction, multi_scale_deformable_attn_pytorch
 
 SIZES = [(4, 5), (2, 3)]
 
@@ -95,6 +94,30 @@ def test_deformable_attention_gradcheck() -> None:
     assert torch.autograd.gradcheck(attend, inputs)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_samples_are_taken_at_full_precision(dtype: torch.dtype) -> None:
+    """As under autocast: values of half precision, locations and weights of float32."""
+    generator = torch.Generator().manual_seed(3)
+    shapes, starts = torch.tensor([(100, 160)]), torch.tensor([0])
+    value = torch.randn(1, 16_000, 2, 4, generator=generator).to(dtype).requires_grad_()
+    locations = torch.rand(1, 50, 2, 1, 4, 2, generator=generator).requires_grad_()
+    weights = torch.rand(1, 50, 2, 1, 4, generator=generator).softmax(-1).requires_grad_()
+    output = Float32Attention.apply(value, shapes, starts, locations, weights, 64)
+    exact = [each.detach().double().requires_grad_() for each in (value, locations, weights)]
+    expected = multi_scale_deformable_attn_pytorch(exact[0], shapes, *exact[1:])
+    assert output.dtype == dtype
+    bound = 2 * torch.finfo(dtype).eps
+
+    def error(ours: torch.Tensor, reference: torch.Tensor) -> float:
+        return float((ours - reference).detach().norm() / reference.detach().norm())
+
+    assert error(output, expected) < bound
+    inputs = [value, locations, weights]
+    for ours, given, reference in zip(gradients(output, inputs), inputs, gradients(expected, exact), strict=True):
+        assert ours.dtype == given.dtype
+        assert error(ours, reference) < 2 * bound
+
+
 def test_deformops_agrees_with_grid_sample() -> None:
     """Its GPU kernels where there is one, its plain implementation elsewhere: the call is right."""
     pytest.importorskip("deformops", reason="deformops is not installed (it needs Python 3.12)")
@@ -113,3 +136,9 @@ def test_deformops_agrees_with_grid_sample() -> None:
         strict=True,
     ):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_detectors_take_it() -> None:
+    import brs_detr.registry  # noqa: F401
+
+    assert multi_scale_deform_attn.MultiScaleDeformableAttnFunction is Float32Attention
