@@ -17,7 +17,7 @@ from mmdet.utils import InstanceList
 from torch import Tensor
 
 from .anchor_heads import RankingATSSHead
-from .detr_ranking import QueryTargets
+from .matching import QueryTargets
 from .ranking import is_positive
 
 

@@ -1,7 +1,7 @@
 """DETR heads that rank: BRS-DETR's, DINO's, Co-DINO's and DDQ-DETR's. Each says which layers there are."""
 
 import torch
-from mmdet.models import DDQDETRHead, DINOHead
+from mmdet.models import DINOHead
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh
@@ -9,9 +9,12 @@ from mmdet.utils import InstanceList, OptInstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from .assigner import matching
+from .batched_heads import BatchedDDQDETRHead
 from .co_detr_heads import CoDETRHead, CoDINOHead
-from .detr_ranking import DETRRankingMixin, LayerOutputs, QueryTargets, decoder_layers, matching
-from .ranking import indices_of_each
+from .detr_ranking import DETRRankingMixin, decoder_layers
+from .host import indices_of_each
+from .matching import LayerOutputs, QueryTargets
 
 
 @MODELS.register_module()
@@ -96,7 +99,7 @@ class RankingCoDINOHead(RankingDINOHead, RankingDETRHead, CoDINOHead):  # type: 
 
 
 @MODELS.register_module()
-class RankingDDQDETRHead(RankingDINOHead, DDQDETRHead):
+class RankingDDQDETRHead(RankingDINOHead, BatchedDDQDETRHead):
     """mmdet's `DDQDETRHead` in which all groups of queries rank, also the dense ones of its auxiliary heads.
 
     As in DDQ (CVPR 2023) a decoder layer trains its distinct queries only, and each object is matched to several
@@ -144,9 +147,8 @@ class RankingDDQDETRHead(RankingDINOHead, DDQDETRHead):
 
     def distinct_queries(self, layers: list[LayerOutputs]) -> list[LayerOutputs]:
         """Of each layer the queries that the layer before found distinct; in the first all are."""
-        heads = self.cache_dict["num_heads"]
-        masks = [mask[::heads, 0] for mask in self.cache_dict["distinct_query_mask"]]  # as mmdet reads them
-        kept = iter(indices_of_each([image for mask in masks for image in mask]))
+        masks = [image for before in range(len(layers)) for image in self.distinct_masks(before)]
+        kept = iter(indices_of_each(masks))
         selected = []
         for layer in layers:
             indices = [next(kept) for _ in layer.logits]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.host_reads import CONFIGS, LOSSES, OPENMMLAB, OTHER, OURS, RESULTS, host_reads, reads_of
-from brs_detr.heads.ranking import indices_of_each
+from brs_detr.heads.host import indices_of_each
 
 OWN = {  # one for all layers of a DETR head, one for each other head, one for each choice of auxiliary queries
     "faster_rcnn/brs-faster-rcnn": 2,
