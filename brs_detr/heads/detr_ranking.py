@@ -82,7 +82,7 @@ class DETRRankingMixin(RankingMixin, BatchedMatchingMixin):
         labels = [torch.cat(layer.labels) for layer in targets]
         masks = [is_positive(layer, self.num_classes) for layer in labels]
         positives = indices_of_each(masks, [layer.num_total_pos for layer in targets])
-        scales = image_scales(img_metas, layers[0].boxes[0])
+        scales = image_scales([meta["img_shape"][:2] for meta in img_metas], layers[0].boxes[0])
         return [_layer_samples(*layer, scales) for layer in zip(layers, targets, labels, positives, strict=True)]
 
     def _box_losses(self, layer: LayerSamples, giou_losses: Tensor) -> list[tuple[Tensor, Tensor]]:

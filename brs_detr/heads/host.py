@@ -12,10 +12,10 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
     return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)
 
 
-def image_scales(img_metas: list[dict], like: Tensor) -> Tensor:
-    """(N, 4): width, height, width, height of each image in pixels, on the device of `like` and of its dtype."""
-    sizes = [meta["img_shape"][:2] for meta in img_metas]
-    return to_device(torch.tensor([(w, h, w, h) for h, w in sizes], dtype=like.dtype).reshape(-1, 4), like.device)
+def image_scales(img_shapes: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
+    """(N, 4): width, height, width, height of images (height, width), on the device of `like` and of its dtype."""
+    scales = torch.tensor([(w, h, w, h) for h, w in img_shapes], dtype=like.dtype).reshape(-1, 4)
+    return to_device(scales, like.device)
 
 
 def read_together(tensors: Sequence[Tensor]) -> list[np.ndarray]:

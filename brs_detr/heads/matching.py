@@ -147,7 +147,7 @@ class BatchedMatchingMixin(DETRHead):
         return targets
 
     def _match_together(self, layers: list[LayerOutputs], img_metas: list[dict]) -> list[QueryTargets]:
-        scales = image_scales(img_metas, layers[0].boxes[0])
+        scales = image_scales([meta["img_shape"][:2] for meta in img_metas], layers[0].boxes[0])
         costs: list[list[Tensor]] = []
         for _, group in groupby(layers, key=lambda layer: id(layer.ground_truth)):
             costs += self._costs(list(group), scales, img_metas)

@@ -111,7 +111,7 @@ def test_queries_of_images_may_differ_in_number_and_known_targets_stay() -> None
 def test_the_host_reads_once() -> None:
     layers, metas = layers_of([3, 0, 4])
     batched = head("BatchedDETRHead")
-    assert host_reads(lambda: batched.match(layers, metas)) == {OURS: 1}
+    assert host_reads(lambda: batched.match(layers, metas)).by == {OURS: 1}
 
 
 def losses_and_gradients(name: str, assigner: str) -> tuple[dict[str, Tensor], Tensor, Tensor]:
