@@ -13,7 +13,7 @@ from .assigner import matching
 from .batched_heads import BatchedDDQDETRHead
 from .co_detr_heads import CoDETRHead, CoDINOHead
 from .detr_ranking import DETRRankingMixin, decoder_layers
-from .host import indices_of_each
+from .host import image_scales, indices_of_each
 from .matching import LayerOutputs, QueryTargets
 
 
@@ -161,21 +161,20 @@ class RankingDDQDETRHead(RankingDINOHead, BatchedDDQDETRHead):
 
     def dense_targets(self, layer: LayerOutputs, img_metas: list[dict]) -> QueryTargets:
         """Targets of dense queries, several of which are matched to each object, by DDQ's own assigner."""
+        scales = image_scales([meta["img_shape"][:2] for meta in img_metas], layer.boxes[0])
         with matching(layer.name):
             images = [
                 self._dense_targets_single(*image)
-                for image in zip(layer.logits, layer.boxes, layer.ground_truth, img_metas, strict=True)
+                for image in zip(layer.logits, layer.boxes, layer.ground_truth, img_metas, scales, strict=True)
             ]
         labels, box_targets = map(list, zip(*images, strict=True))
         weights = [torch.ones_like(targets) for targets in box_targets]
         return QueryTargets(labels, [weight[:, 0] for weight in weights], box_targets, weights)
 
     def _dense_targets_single(
-        self, logits: Tensor, boxes: Tensor, gt_instances: InstanceData, img_meta: dict
+        self, logits: Tensor, boxes: Tensor, gt_instances: InstanceData, img_meta: dict, scale: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Labels (Q,) and target boxes (Q, 4) cxcywh in 0..1 of one image; an unmatched query has the index -1."""
-        height, width = img_meta["img_shape"][:2]
-        scale = boxes.new_tensor([width, height, width, height])
         pixels = bbox_cxcywh_to_xyxy(boxes) * scale
         objects, classes = gt_instances.bboxes, gt_instances.labels
         assigner = self.aux_loss_for_dense.assigner
