@@ -31,6 +31,7 @@ from brs_detr.engine.console import silence_third_parties
 from brs_detr.timing.counting import CountSynchronisations
 
 ROOT = Path(__file__).resolve().parents[1]
+HELPERS = ROOT / "brs_detr" / "heads" / "host.py"
 RESULTS = Path(__file__).parent / "results" / "host_reads.md"
 CONFIGS = (
     "faster_rcnn/brs-faster-rcnn",
@@ -64,6 +65,7 @@ class HostReads(CountSynchronisations):
         self.by_function = Counter[tuple[str, str]]()
 
     def found(self) -> None:
+        super().found()
         kind, function = reader(sys._getframe(2))  # who called the counter
         self.by[kind] += 1
         self.by_function[kind, function] += 1
@@ -73,7 +75,8 @@ def reader(frame: FrameType | None) -> tuple[str, str]:
     """Whose code the innermost frame is that belongs to this project or to OpenMMLab, and `module.function` of it."""
     while frame is not None:
         path, name = Path(frame.f_code.co_filename), frame.f_code.co_name
-        if not name.startswith("<") and (kind := kind_of(path)):  # no comprehension: the function that holds it
+        helper = name.startswith("<") or path == HELPERS  # of the function that calls it
+        if not helper and (kind := kind_of(path)):
             return kind, f"{path.stem}.{name}"
         frame = frame.f_back
     return OTHER, ""

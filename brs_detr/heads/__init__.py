@@ -2,6 +2,7 @@
 
 import brs_detr.ops  # isort: skip  # noqa: F401  supplies mmcv's operators before mmdet imports them
 
+from .anchor_assignment import OneReadPseudoSampler, VectorizedMaxIoUAssigner
 from .anchor_heads import RankingATSSHead, RankingPAAHead, RankingRPNHead
 from .assigner import BatchedHungarianAssigner
 from .auxiliary import (
@@ -49,6 +50,7 @@ __all__ = [
     "CoRoIHead",
     "DETRRankingMixin",
     "Float32RoIExtractor",
+    "OneReadPseudoSampler",
     "QueryTargets",
     "RankSortLoss",
     "RankingATSSHead",
@@ -62,5 +64,6 @@ __all__ = [
     "RankingPAAHead",
     "RankingRPNHead",
     "RankingRoIHead",
+    "VectorizedMaxIoUAssigner",
     "select_queries",
 ]
