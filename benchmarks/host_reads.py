@@ -31,6 +31,7 @@ from brs_detr.engine.progress.console import silence_third_parties
 from brs_detr.timing.counting import CountSynchronisations
 
 ROOT = Path(__file__).resolve().parents[1]
+HELPERS = ROOT / "brs_detr" / "heads" / "host.py"
 RESULTS = Path(__file__).parent / "results" / "host_reads.md"
 CONFIGS = (
     "faster_rcnn/brs-faster-rcnn",
@@ -45,42 +46,55 @@ CONFIGS = (
     "co_dino/co-dino",
     "brs_dino/brs-dino",
 )
+BY_FUNCTION = "brs_detr/brs-detr"  # the config whose reads are listed
 TITLE = """\
 How often the host waits for the device in one training step, forward and backward of two images, by whose code asks
 for it; by `python -m benchmarks.host_reads`. A call of the losses reads once; the rest of their column is `nonzero`,
 which they use on the CPU, where this is counted, and replace on a GPU."""
+TITLE_BY_FUNCTION = f"""\
+The functions that make the host wait in a step of `{BY_FUNCTION}_tiny_digits.py`:"""
 KINDS = OURS, LOSSES, OPENMMLAB, OTHER = "heads and detectors", "losses", "mmdet and mmcv", "elsewhere"
 
 
 class HostReads(CountSynchronisations):
-    """Counts reads by whose code asked for them: `by` is one of OURS, LOSSES, OPENMMLAB and OTHER."""
+    """Counts reads by whose code asked for them, one of OURS, LOSSES, OPENMMLAB and OTHER, and by its function."""
 
     def __init__(self) -> None:
         super().__init__()
         self.by = Counter[str]()
+        self.by_function = Counter[tuple[str, str]]()
 
     def found(self) -> None:
-        self.by[owner(sys._getframe(2))] += 1  # who called the counter
+        super().found()
+        kind, function = reader(sys._getframe(2))  # who called the counter
+        self.by[kind] += 1
+        self.by_function[kind, function] += 1
 
 
-def owner(frame: FrameType | None) -> str:
-    """Whose code the innermost frame is that belongs to this project or to OpenMMLab."""
+def reader(frame: FrameType | None) -> tuple[str, str]:
+    """Whose code the innermost frame is that belongs to this project or to OpenMMLab, and `module.function` of it."""
     while frame is not None:
-        path = Path(frame.f_code.co_filename)
-        if path.is_relative_to(ROOT / "brs_detr"):
-            room = path.relative_to(ROOT / "brs_detr").parts[0]
-            return {"losses": LOSSES, "ops": OPENMMLAB}.get(room, OURS)
-        if {"mmdet", "mmcv", "mmengine"} & set(path.parts):
-            return OPENMMLAB
+        path, name = Path(frame.f_code.co_filename), frame.f_code.co_name
+        helper = name.startswith("<") or path == HELPERS  # of the function that calls it
+        if not helper and (kind := kind_of(path)):
+            return kind, f"{path.stem}.{name}"
         frame = frame.f_back
-    return OTHER
+    return OTHER, ""
 
 
-def host_reads(step: Callable[[], object]) -> Counter[str]:
-    """The reads of `step`, which runs once on the CPU, by whose code asked for them."""
+def kind_of(path: Path) -> str | None:
+    """Whose code a file is, if it is this project's or OpenMMLab's."""
+    if path.is_relative_to(ROOT / "brs_detr"):
+        room = path.relative_to(ROOT / "brs_detr").parts[0]
+        return {"losses": LOSSES, "ops": OPENMMLAB}.get(room, OURS)
+    return OPENMMLAB if {"mmdet", "mmcv", "mmengine"} & set(path.parts) else None
+
+
+def host_reads(step: Callable[[], object]) -> HostReads:
+    """The reads of `step`, which runs once on the CPU."""
     with HostReads() as reads:
         step()
-    return reads.by
+    return reads
 
 
 def tiny_model(name: str) -> nn.Module:
@@ -119,22 +133,30 @@ def training_step(model: nn.Module, data: dict[str, list]) -> None:
     loss.backward()
 
 
-def reads_of(name: str) -> Counter[str]:
+def reads_of(name: str) -> HostReads:
     """The reads of one training step of a config; always the same ones, but for the limits of rounding."""
     model, data = tiny_model(name), batch()
     return host_reads(lambda: training_step(model, data))
+
+
+def table(heads: tuple[str, ...], rows: list[tuple]) -> str:
+    lines = [heads, ("---",) * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 @ends_with_a_sentence()
 def main() -> None:
     silence_third_parties()
     logging.disable(logging.INFO)  # of every initialised weight
-    lines = [f"| config | {' | '.join(KINDS)} |", "| --- |" + " --- |" * len(KINDS)]
+    rows, functions = [], []
     for name in CONFIGS:
-        by = reads_of(name)
-        lines.append(f"| `{name}_tiny_digits.py` | " + " | ".join(str(by[kind]) for kind in KINDS) + " |")
-        print(lines[-1], flush=True)
-    RESULTS.write_text("\n".join([TITLE, "", *lines]) + "\n")
+        reads = reads_of(name)
+        rows.append((f"`{name}_tiny_digits.py`", *(reads.by[kind] for kind in KINDS)))
+        if name == BY_FUNCTION:
+            functions = [(number, kind, f"`{where}`") for (kind, where), number in reads.by_function.most_common()]
+        print(*rows[-1], flush=True)
+    tables = table(("config", *KINDS), rows), table(("reads", "of", "function"), functions)
+    RESULTS.write_text("\n\n".join((TITLE, tables[0], TITLE_BY_FUNCTION, tables[1])) + "\n")
 
 
 if __name__ == "__main__":

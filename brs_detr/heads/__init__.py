@@ -2,7 +2,9 @@
 
 import brs_detr.ops  # isort: skip  # noqa: F401  supplies mmcv's operators before mmdet imports them
 
+from .anchor_assignment import OneReadPseudoSampler, VectorizedMaxIoUAssigner
 from .anchor_heads import RankingATSSHead, RankingPAAHead, RankingRPNHead
+from .assigner import BatchedHungarianAssigner
 from .auxiliary import (
     AuxiliaryQueries,
     AuxiliarySamples,
@@ -11,8 +13,17 @@ from .auxiliary import (
     RankingCoATSSHead,
     select_queries,
 )
+from .batched_heads import (
+    BatchedConditionalDETRHead,
+    BatchedDABDETRHead,
+    BatchedDDQDETRHead,
+    BatchedDeformableDETRHead,
+    BatchedDETRHead,
+    BatchedDINOHead,
+)
 from .co_detr_heads import CoDETRHead, CoDINOHead
-from .detr_ranking import DETRRankingMixin, QueryTargets
+from .detr_ranking import DETRRankingMixin
+from .matching import BatchedMatchingMixin, QueryTargets
 from .ranking_detr_heads import RankingCoDINOHead, RankingDDQDETRHead, RankingDETRHead, RankingDINOHead
 from .ranking_loss import AlrpLoss, APLoss, RankSortLoss
 from .roi_heads import Float32RoIExtractor, RankingBBoxHead, RankingFCNMaskHead, RankingRoIHead
@@ -25,12 +36,21 @@ __all__ = [
     "AlrpLoss",
     "AuxiliaryQueries",
     "AuxiliarySamples",
+    "BatchedConditionalDETRHead",
+    "BatchedDABDETRHead",
+    "BatchedDDQDETRHead",
+    "BatchedDETRHead",
+    "BatchedDINOHead",
+    "BatchedDeformableDETRHead",
+    "BatchedHungarianAssigner",
+    "BatchedMatchingMixin",
     "CoATSSHead",
     "CoDETRHead",
     "CoDINOHead",
     "CoRoIHead",
     "DETRRankingMixin",
     "Float32RoIExtractor",
+    "OneReadPseudoSampler",
     "QueryTargets",
     "RankSortLoss",
     "RankingATSSHead",
@@ -44,5 +64,6 @@ __all__ = [
     "RankingPAAHead",
     "RankingRPNHead",
     "RankingRoIHead",
+    "VectorizedMaxIoUAssigner",
     "select_queries",
 ]

@@ -82,7 +82,9 @@ class AnchorRankingMixin(RankingMixin, AnchorHead):
 
 @MODELS.register_module()
 class RankingRPNHead(AnchorRankingMixin, RPNHead):
-    """RPN with a ranking loss over all anchors (no sampling; give `train_cfg` no sampler) and GIoU on boxes.
+    """RPN with a ranking loss over all anchors, and GIoU on boxes.
+
+    It does not sample: give `train_cfg` no sampler, or `OneReadPseudoSampler`.
 
     loss_box_coder: restores the released BRS-DETR, whose loss decodes predicted and target deltas with stds
     .1 .1 .2 .2 although its coder, and so its proposals, have stds 1. Off by default: it pulls every box

@@ -15,9 +15,11 @@ from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
 from mmdet.utils import InstanceList
 from torch import Tensor
+from torch.nn.functional import pad
 
 from .anchor_heads import RankingATSSHead
-from .detr_ranking import QueryTargets
+from .host import image_scales
+from .matching import QueryTargets
 from .ranking import is_positive
 
 
@@ -25,7 +27,8 @@ class AuxiliarySamples(NamedTuple):
     """What one auxiliary head assigned in one image. S samples, boxes xyxy in pixels.
 
     boxes: (S, 4) anchors or proposals; labels: (S,), `num_classes` is background; box_targets: (S, 4), of the
-    positives; weights: (S,), 0 where the sample is not to be used; feats: (S, channels).
+    positives; weights: (S,), 0 where the sample is not to be used; feats: (S, channels). num_positives: of labels that
+    are object classes, none of them with weight 0; the head's sampler knows it already.
     """
 
     boxes: Tensor
@@ -33,6 +36,7 @@ class AuxiliarySamples(NamedTuple):
     box_targets: Tensor
     weights: Tensor
     feats: Tensor
+    num_positives: int
 
 
 class AuxiliaryQueries(NamedTuple):
@@ -55,17 +59,16 @@ def select_queries(
     The number is the largest count of positives over the images, within [least, most]; surplus positives are
     dropped at random. Where an image has too few samples the rest is padding that no loss sees.
     """
-    counts = torch.stack([_is_positive(s, num_classes).sum() for s in samples]).tolist()  # the host needs a shape
+    counts = [s.num_positives for s in samples]
     num_queries = min(max(*counts, least), most)
-    num_total_pos = sum(min(count, num_queries) for count in counts)  # positives are chosen first
     chosen = [_choose(s, num_queries, num_classes) for s in samples]
-    scales = [s.boxes.new_tensor([w, h, w, h]) for s, (h, w) in zip(chosen, img_shapes, strict=True)]
-    positive = [_is_positive(s, num_classes) for s in chosen]
+    num_total_pos = sum(s.num_positives for s in chosen)
+    scales = image_scales(img_shapes, chosen[0].boxes)
     targets = QueryTargets(
         [s.labels for s in chosen],
         [s.weights for s in chosen],
         [bbox_xyxy_to_cxcywh(s.box_targets / scale) for s, scale in zip(chosen, scales, strict=True)],
-        [p[:, None].expand(-1, 4).float() for p in positive],
+        [is_positive(s.labels, num_classes)[:, None].expand(-1, 4).float() for s in chosen],
         num_total_pos,
         len(samples) * num_queries - num_total_pos,
     )
@@ -73,21 +76,17 @@ def select_queries(
     return AuxiliaryQueries(boxes, torch.stack([s.feats for s in chosen]), targets)
 
 
-def _is_positive(samples: AuxiliarySamples, num_classes: int) -> Tensor:
-    return is_positive(samples.labels, num_classes) & (samples.weights > 0)
-
-
 def _choose(samples: AuxiliarySamples, number: int, num_classes: int) -> AuxiliarySamples:
     """`number` samples: positives in random order, then background in random order, then padding."""
+    *fields, positives = samples
     unused = 2.0 * (samples.weights == 0)
-    order = torch.rand_like(samples.weights) + ~_is_positive(samples, num_classes) + unused
-    chosen = AuxiliarySamples(*(field[order.argsort()[:number]] for field in samples))
-    missing = number - len(chosen.boxes)
-    if missing == 0:
-        return chosen
-    padding = AuxiliarySamples(*(field.new_zeros(missing, *field.shape[1:]) for field in samples))
-    padding = padding._replace(labels=padding.labels + num_classes)
-    return AuxiliarySamples(*(torch.cat(pair) for pair in zip(chosen, padding, strict=True)))
+    order = torch.rand_like(samples.weights) + ~is_positive(samples.labels, num_classes) + unused
+    index, padding = order.argsort()[:number], max(0, number - len(order))
+    boxes, labels, targets, weights, feats = (
+        pad(field[index], (0, 0) * (field.dim() - 1) + (0, padding), value=filling)
+        for field, filling in zip(fields, (0, num_classes, 0, 0, 0), strict=True)
+    )
+    return AuxiliarySamples(boxes, labels, targets, weights, feats, min(positives, number))
 
 
 @contextmanager
@@ -116,14 +115,14 @@ class CoATSSMixin(ATSSHead):
         feats = torch.cat([level.flatten(2) for level in x], dim=2).transpose(1, 2)
         feats = feats.repeat_interleave(anchors_per_location, dim=1)
         return losses, [
-            AuxiliarySamples(anchors, labels, targets, weights, image_feats)
-            for (anchors, labels, weights, targets), image_feats in zip(assigned, feats, strict=True)
+            AuxiliarySamples(anchors, labels, targets, weights, image_feats, len(positives))
+            for (anchors, labels, weights, targets, _, positives), image_feats in zip(assigned, feats, strict=True)
         ]
 
     def _get_targets_single(self, *args: Any, **kwargs: Any) -> tuple:
         targets = super()._get_targets_single(*args, **kwargs)
         if self.collected is not None:
-            self.collected.append(targets[:4])
+            self.collected.append(targets[:6])
         return targets
 
 
@@ -159,4 +158,4 @@ class CoRoIHead(StandardRoIHead):
 
     def _image_samples(self, sampled: SamplingResult, feats: Tensor) -> AuxiliarySamples:
         labels, weights, targets, _ = self.bbox_head.get_targets([sampled], self.train_cfg)
-        return AuxiliarySamples(sampled.priors, labels, targets, weights, feats)
+        return AuxiliarySamples(sampled.priors, labels, targets, weights, feats, len(sampled.pos_priors))

@@ -5,17 +5,16 @@ from mmcv.ops import batched_nms
 from mmdet.models import DeformableDETRHead, DETRHead, DINOHead
 from mmdet.models.layers import inverse_sigmoid
 from mmdet.registry import MODELS
-from mmdet.utils import InstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from .detr_ranking import QueryTargets
+from .matching import BatchedMatchingMixin, QueryTargets
 
 DECODER_EPS = 1e-3  # of the inverse sigmoid by which mmdet's DINO decoder refines its references
 
 
 @MODELS.register_module()
-class CoDETRHead(DeformableDETRHead):
+class CoDETRHead(BatchedMatchingMixin, DeformableDETRHead):
     """Baseline head (focal, L1 and GIoU losses). Its queries' targets are matched, or known in advance.
 
     `test_cfg` may hold `nms`, a config for `mmcv.ops.batched_nms`; without it no detection is suppressed.
@@ -42,19 +41,6 @@ class CoDETRHead(DeformableDETRHead):
         """Losses of every decoder layer for queries whose targets an auxiliary head already knows."""
         outputs = self(hidden_states, references)
         return DETRHead.loss_by_feat(self, *outputs, targets, img_metas)
-
-    def get_targets(
-        self,
-        cls_scores_list: list[Tensor],
-        bbox_preds_list: list[Tensor],
-        batch_gt_instances: InstanceList | QueryTargets,
-        batch_img_metas: list[dict],
-    ) -> QueryTargets:
-        """Hungarian matching against ground truth, or the given targets as they are."""
-        if isinstance(batch_gt_instances, QueryTargets):
-            return batch_gt_instances
-        matched = super().get_targets(cls_scores_list, bbox_preds_list, batch_gt_instances, batch_img_metas)
-        return QueryTargets(*matched)
 
     def _predict_by_feat_single(
         self, cls_score: Tensor, bbox_pred: Tensor, img_meta: dict, rescale: bool = True

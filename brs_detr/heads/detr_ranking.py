@@ -1,60 +1,22 @@
 """Ranking for DETR-style heads of mmdet: the queries of each decoder layer form one ranking problem.
 
-predictions of each layer ──> LayerOutputs ──> targets (matched, or known) ──> one `nonzero` for all layers
+predictions of each layer ──> LayerOutputs ──> targets (matched together, or known)
 ──> Samples of each layer ──> one call of `loss_cls` for all layers ──> losses, named by layer
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from mmdet.models import DETRHead
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmdet.utils import InstanceList
 from torch import Tensor, nn
 
-from brs_detr.losses import NotFiniteError, named_terms
+from brs_detr.losses import named_terms
 
-from .ranking import (
-    RankingMixin,
-    Samples,
-    balanced,
-    indices_of_each,
-    is_positive,
-    logged_terms,
-    positive_losses,
-)
+from .host import image_scales, indices_of_each
+from .matching import BatchedMatchingMixin, LayerOutputs, QueryTargets
+from .ranking import RankingMixin, Samples, balanced, is_positive, logged_terms, positive_losses
 from .together import losses_when_known, means, ranked
-
-
-class QueryTargets(NamedTuple):
-    """Known targets of queries, in the order of mmdet's `DETRHead.get_targets`: lists of one tensor an image.
-
-    labels: (Q,); label_weights: (Q,); box_targets, box_weights: (Q, 4) cxcywh in 0..1. The numbers of positives
-    and negatives normalise the losses of heads that do not rank.
-    """
-
-    labels: list[Tensor]
-    label_weights: list[Tensor]
-    box_targets: list[Tensor]
-    box_weights: list[Tensor]
-    num_total_pos: int = 0
-    num_total_neg: int = 0
-
-
-class LayerOutputs(NamedTuple):
-    """Predictions of one decoder layer, or of the encoder: a tensor (N, Q, ...), or (Q, ...) of each image.
-
-    prefix, name: what its losses and its error messages begin with. logits: classes last; boxes: cxcywh in 0..1.
-    ground_truth: the objects to match, or targets known in advance.
-    """
-
-    prefix: str
-    name: str
-    logits: Tensor | list[Tensor]
-    boxes: Tensor | list[Tensor]
-    ground_truth: InstanceList | QueryTargets
 
 
 class LayerSamples(NamedTuple):
@@ -78,18 +40,7 @@ def decoder_layers(
     ]
 
 
-@contextmanager
-def matching(name: str) -> Iterator[None]:
-    """Inside the block queries are matched to objects. Raises NotFiniteError where scipy refuses, naming `name`."""
-    try:
-        yield
-    except ValueError as error:
-        raise NotFiniteError(
-            f"{name}: logits or boxes are NaN or infinite, so its queries cannot be matched"
-        ) from error
-
-
-class DETRRankingMixin(RankingMixin, DETRHead):
+class DETRRankingMixin(RankingMixin, BatchedMatchingMixin):
     """The losses of a DETR-style head, by ranking; mixed into one that says which layers there are.
 
     All layers are solved in one call of `loss_cls`. L1 and GIoU of a layer are each balanced to its ranking loss:
@@ -126,21 +77,13 @@ class DETRRankingMixin(RankingMixin, DETRHead):
         return losses
 
     def layer_samples(self, layers: list[LayerOutputs], img_metas: list[dict]) -> list[LayerSamples]:
-        """The ranking problem of each layer. The host reads the numbers of their positives all at once."""
-        targets = [self.layer_targets(layer, img_metas) for layer in layers]
+        """The ranking problem of each layer. The host reads nothing but the matching, if it knows the positives."""
+        targets = self.match(layers, img_metas)
         labels = [torch.cat(layer.labels) for layer in targets]
-        positives = indices_of_each([is_positive(layer, self.num_classes) for layer in labels])
-        heights_widths = layers[0].boxes[0].new_tensor([meta["img_shape"][:2] for meta in img_metas])
-        scales = heights_widths.flip(1).repeat(1, 2)  # (w, h, w, h) of each image
+        masks = [is_positive(layer, self.num_classes) for layer in labels]
+        positives = indices_of_each(masks, [layer.num_total_pos for layer in targets])
+        scales = image_scales([meta["img_shape"][:2] for meta in img_metas], layers[0].boxes[0])
         return [_layer_samples(*layer, scales) for layer in zip(layers, targets, labels, positives, strict=True)]
-
-    def layer_targets(self, layer: LayerOutputs, img_metas: list[dict]) -> QueryTargets:
-        """Known targets as they are, or those of the head's own assigner."""
-        if isinstance(layer.ground_truth, QueryTargets):
-            return layer.ground_truth
-        with matching(layer.name):
-            matched = self.get_targets(list(layer.logits), list(layer.boxes), layer.ground_truth, img_metas)
-        return QueryTargets(*matched)
 
     def _box_losses(self, layer: LayerSamples, giou_losses: Tensor) -> list[tuple[Tensor, Tensor]]:
         """L1 and GIoU losses of a layer's positives, each with their weights."""

@@ -48,12 +48,6 @@ def is_positive(labels: Tensor, num_classes: int) -> Tensor:
     return (labels >= 0) & (labels < num_classes)
 
 
-def indices_of_each(masks: list[Tensor]) -> list[Tensor]:
-    """Where each mask (S,) holds, its length may be its own: as many calls of `nonzero`, with one read by the host."""
-    numbers = torch.stack([mask.sum() for mask in masks]).tolist()
-    return [torch.nonzero_static(mask, size=n).squeeze(1) for mask, n in zip(masks, numbers, strict=True)]
-
-
 def ranking_targets(samples: Samples, zero_iou_is_negative: bool = False) -> Tensor:
     """Targets of the ranking problem, (S, classes): IoU at a positive's class, -1 where ignored, 0 elsewhere.
 

@@ -1,7 +1,7 @@
 """DETR heads that rank: BRS-DETR's, DINO's, Co-DINO's and DDQ-DETR's. Each says which layers there are."""
 
 import torch
-from mmdet.models import DDQDETRHead, DINOHead
+from mmdet.models import DINOHead
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh
@@ -9,9 +9,12 @@ from mmdet.utils import InstanceList, OptInstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from .assigner import matching
+from .batched_heads import BatchedDDQDETRHead
 from .co_detr_heads import CoDETRHead, CoDINOHead
-from .detr_ranking import DETRRankingMixin, LayerOutputs, QueryTargets, decoder_layers, matching
-from .ranking import indices_of_each
+from .detr_ranking import DETRRankingMixin, decoder_layers
+from .host import image_scales, indices_of_each
+from .matching import LayerOutputs, QueryTargets
 
 
 @MODELS.register_module()
@@ -96,7 +99,7 @@ class RankingCoDINOHead(RankingDINOHead, RankingDETRHead, CoDINOHead):  # type: 
 
 
 @MODELS.register_module()
-class RankingDDQDETRHead(RankingDINOHead, DDQDETRHead):
+class RankingDDQDETRHead(RankingDINOHead, BatchedDDQDETRHead):
     """mmdet's `DDQDETRHead` in which all groups of queries rank, also the dense ones of its auxiliary heads.
 
     As in DDQ (CVPR 2023) a decoder layer trains its distinct queries only, and each object is matched to several
@@ -144,9 +147,8 @@ class RankingDDQDETRHead(RankingDINOHead, DDQDETRHead):
 
     def distinct_queries(self, layers: list[LayerOutputs]) -> list[LayerOutputs]:
         """Of each layer the queries that the layer before found distinct; in the first all are."""
-        heads = self.cache_dict["num_heads"]
-        masks = [mask[::heads, 0] for mask in self.cache_dict["distinct_query_mask"]]  # as mmdet reads them
-        kept = iter(indices_of_each([image for mask in masks for image in mask]))
+        masks = [image for before in range(len(layers)) for image in self.distinct_masks(before)]
+        kept = iter(indices_of_each(masks))
         selected = []
         for layer in layers:
             indices = [next(kept) for _ in layer.logits]
@@ -159,21 +161,20 @@ class RankingDDQDETRHead(RankingDINOHead, DDQDETRHead):
 
     def dense_targets(self, layer: LayerOutputs, img_metas: list[dict]) -> QueryTargets:
         """Targets of dense queries, several of which are matched to each object, by DDQ's own assigner."""
+        scales = image_scales([meta["img_shape"][:2] for meta in img_metas], layer.boxes[0])
         with matching(layer.name):
             images = [
                 self._dense_targets_single(*image)
-                for image in zip(layer.logits, layer.boxes, layer.ground_truth, img_metas, strict=True)
+                for image in zip(layer.logits, layer.boxes, layer.ground_truth, img_metas, scales, strict=True)
             ]
         labels, box_targets = map(list, zip(*images, strict=True))
         weights = [torch.ones_like(targets) for targets in box_targets]
         return QueryTargets(labels, [weight[:, 0] for weight in weights], box_targets, weights)
 
     def _dense_targets_single(
-        self, logits: Tensor, boxes: Tensor, gt_instances: InstanceData, img_meta: dict
+        self, logits: Tensor, boxes: Tensor, gt_instances: InstanceData, img_meta: dict, scale: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Labels (Q,) and target boxes (Q, 4) cxcywh in 0..1 of one image; an unmatched query has the index -1."""
-        height, width = img_meta["img_shape"][:2]
-        scale = boxes.new_tensor([width, height, width, height])
         pixels = bbox_cxcywh_to_xyxy(boxes) * scale
         objects, classes = gt_instances.bboxes, gt_instances.labels
         assigner = self.aux_loss_for_dense.assigner

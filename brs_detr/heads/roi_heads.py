@@ -13,6 +13,7 @@ from mmdet.registry import MODELS
 from mmdet.utils import ConfigType, InstanceList
 from torch import Tensor
 
+from .host import to_device
 from .ranking import RankingMixin, Samples, balanced, positive_indices
 from .together import Later, means, when_known
 
@@ -81,7 +82,7 @@ def choose(samples: list[MaskSamples], most: int) -> list[MaskSamples]:
     image_of = torch.bucketize(drawn, ends, right=True)
     places = [drawn[image_of == i] - (ends[i] - count) for i, count in enumerate(counts)]
     return [
-        MaskSamples(*(values[chosen.to(values.device)] for values in image))
+        MaskSamples(*(values[to_device(chosen, values.device)] for values in image))
         for image, chosen in zip(samples, places, strict=True)
     ]
 

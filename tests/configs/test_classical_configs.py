@@ -29,6 +29,7 @@ LOSS_KEYS = re.compile(
     r"(type|loss_cls.*|loss_bbox.*|bbox_coder\.target_.*|stage_loss_weights.*)$"
     r"|model\.train_cfg\.(rpn\.sampler.*|rcnn(\.\d)?\.sampler\.num)$|model\.test_cfg\.rcnn\.score_thr$"
     r"|optim_wrapper\.optimizer\.lr$"
+    r"|model\.train_cfg\.(rpn|rcnn)\.assigner\.type$"  # with the assignments of mmdet's
 )
 RECIPE_KEYS = re.compile(  # what the published recipes change besides
     r"model\.bbox_head\.anchor_generator\.(octave_base_scale|scales_per_octave)$"

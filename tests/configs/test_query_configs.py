@@ -14,10 +14,11 @@ MMDET = {
 }
 SUFFIXES = ("r50_1x_coco", "tiny_digits")
 LOSS_KEYS = re.compile(r"model\.bbox_head\.(type|balance_boxes|loss_cls\..*)$|ranking_queries\..*")
-SAME_EFFECT = {  # other words for the same: attention without dropout, weights of the same file
+SAME_EFFECT = {  # other words for the same: attention without dropout, weights of the same file, the same matches
     "backbone.init_cfg.type",
     "decoder.layer_cfg.self_attn_cfg.attn_drop",
     "decoder.layer_cfg.self_attn_cfg.dropout",
+    "train_cfg.assigner.type",
 }
 
 

@@ -17,7 +17,7 @@ def samples(num_positive: int, num_negative: int, num_unused: int = 0) -> Auxili
     labels[num_unused + num_negative :] = torch.arange(num_positive) % CLASSES
     weights = torch.ones(total)
     weights[:num_unused] = 0
-    return AuxiliarySamples(boxes, labels, boxes + 1, weights, torch.arange(total).float()[:, None])
+    return AuxiliarySamples(boxes, labels, boxes + 1, weights, torch.arange(total).float()[:, None], num_positive)
 
 
 @pytest.mark.parametrize(

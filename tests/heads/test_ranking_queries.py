@@ -12,8 +12,8 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from brs_detr.heads import DETRRankingMixin
-from brs_detr.heads.detr_ranking import QueryTargets, decoder_layers
+from brs_detr.heads import BatchedMatchingMixin, DETRRankingMixin, QueryTargets
+from brs_detr.heads.detr_ranking import decoder_layers
 from brs_detr.losses import NotFiniteError
 from tests.configs.test_configs import build_model
 from tests.detectors.test_co_detr import losses_of
@@ -151,15 +151,21 @@ def test_detections_are_the_parents(name: str) -> None:
 
 @contextmanager
 def matchings() -> Iterator[list[list[Tensor]]]:
-    """The labels that each matching gives the queries of both images."""
-    seen, get_targets = [], DETRHead.get_targets
+    """The labels that each matching gives the queries of both images, by mmdet's head or by ours."""
+    seen, get_targets, match = [], DETRHead.get_targets, BatchedMatchingMixin.match
 
     def spy(head: nn.Module, *args) -> tuple:
         targets = get_targets(head, *args)
         seen.append(targets[0])
         return targets
 
-    with mock.patch.object(DETRHead, "get_targets", spy):
+    def spy_of_all(head: nn.Module, layers: list, img_metas: list) -> list:
+        targets = match(head, layers, img_metas)
+        known = [isinstance(layer.ground_truth, QueryTargets) for layer in layers]
+        seen.extend(layer.labels for layer, before in zip(targets, known, strict=True) if not before)
+        return targets
+
+    with mock.patch.object(DETRHead, "get_targets", spy), mock.patch.object(BatchedMatchingMixin, "match", spy_of_all):
         yield seen
 
 

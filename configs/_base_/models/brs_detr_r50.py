@@ -36,5 +36,5 @@ model = dict(
                 ]
             )
         ),
-        rpn=dict(sampler=None),
-        rcnn=dict(sampler=dict(_delete_=True, type="PseudoSampler"))))
+        rpn=dict(sampler=dict(_delete_=True, type="OneReadPseudoSampler")),
+        rcnn=dict(sampler=dict(_delete_=True, type="OneReadPseudoSampler"))))

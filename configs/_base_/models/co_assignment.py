@@ -1,11 +1,11 @@
 # How Co-DETR assigns objects to queries, anchors and proposals, and what it keeps at test time.
-max_iou = dict(type="MaxIoUAssigner", ignore_iof_thr=-1)
+max_iou = dict(type="VectorizedMaxIoUAssigner", ignore_iof_thr=-1)
 proposals = dict(nms_pre=4000, max_per_img=1000, nms=dict(type="nms", iou_threshold=0.7), min_bbox_size=0)
 model = dict(
     train_cfg=dict(
         detr=dict(
             assigner=dict(
-                type="HungarianAssigner",
+                type="BatchedHungarianAssigner",
                 match_costs=[
                     dict(type="FocalLossCost", weight=2.0),
                     dict(type="BBoxL1Cost", weight=5.0, box_format="xywh"),
@@ -35,7 +35,13 @@ model = dict(
             pos_weight=-1,
             debug=False,
         ),
-        atss=dict(assigner=dict(type="ATSSAssigner", topk=9), allowed_border=-1, pos_weight=-1, debug=False),
+        atss=dict(
+            assigner=dict(type="ATSSAssigner", topk=9),
+            sampler=dict(type="OneReadPseudoSampler"),
+            allowed_border=-1,
+            pos_weight=-1,
+            debug=False,
+        ),
     ),
     test_cfg=dict(
         detr=dict(max_per_img=100),
