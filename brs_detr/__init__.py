@@ -6,12 +6,13 @@ Importing it imports nothing else; `Detector` brings torch and mmdet when it is 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from brs_detr.version import __version__
+
 if TYPE_CHECKING:
     from brs_detr.engine.inference.detections import Detection, Detections
     from brs_detr.engine.inference.detector import Detector
 
-__version__ = "0.1.0"
-__all__ = ["Detection", "Detections", "Detector"]
+__all__ = ["Detection", "Detections", "Detector", "__version__"]
 
 _MODULES = {"Detector": "detector", "Detections": "detections", "Detection": "detections"}
 

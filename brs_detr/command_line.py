@@ -9,9 +9,9 @@ import importlib.util
 import sys
 from types import ModuleType
 
-from brs_detr import __version__
 from brs_detr.endings import ends_with_a_sentence
 from brs_detr.errors import InputError
+from brs_detr.version import __version__
 
 COMMANDS = {
     "train": "train a config",

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from brs_detr import __version__
 from brs_detr.data.calibration import Calibration
 from brs_detr.data.checks import leaf_datasets
 from brs_detr.data.images import read_image
@@ -22,6 +21,7 @@ from brs_detr.engine.progress import console
 from brs_detr.engine.setup.config import load_config
 from brs_detr.errors import InputError
 from brs_detr.files import check_destination, whole_file
+from brs_detr.version import __version__
 from brs_detr.weights import read_checkpoint
 
 PACKAGES = ("onnx", "onnxruntime")

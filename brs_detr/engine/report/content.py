@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from brs_detr import __version__
 from brs_detr.data.images import read_image
 from brs_detr.engine.inference.matching import IGNORED, MISSED, TRUE
 from brs_detr.engine.progress.curves import Rows, read_scalars
@@ -19,6 +18,7 @@ from brs_detr.engine.report import errors, evaluation
 from brs_detr.engine.report.collecting import Collection
 from brs_detr.engine.report.crops import LONGEST, as_address
 from brs_detr.errors import InputError
+from brs_detr.version import __version__
 
 POINTS = 400  # of a curve
 LIBRARIES = ("torch", "mmdet", "mmengine")
