@@ -68,13 +68,20 @@ class Calibration:
         if (kept := content.get(KEY)) is None:
             return None
         try:
-            return cls(tuple(kept["scores"]), tuple(kept["calibrated"]), kept["threshold"])
+            return cls(_listed(kept["scores"]), _listed(kept["calibrated"]), kept["threshold"])
         except (KeyError, TypeError, ValueError, IndexError) as error:
             reason = str(error) if type(error) is ValueError else "it is no map of scores"
         where = f"the checkpoint {path}" if path else "the checkpoint"
         raise CheckpointError(
             f"The calibration in {where} is refused: {reason}. Make it anew with scripts/calibrate.py."
         )
+
+
+def _listed(knots: Any) -> tuple[Any, ...]:
+    """Raises TypeError for what else may be iterated over: the keys of a dict are no knots."""
+    if not isinstance(knots, list | tuple):
+        raise TypeError(type(knots).__name__)
+    return tuple(knots)
 
 
 def _check_knots(knots: tuple[float, ...], name: str) -> None:

@@ -147,8 +147,21 @@ def coco_evaluators(config: Config, split: str) -> list[ConfigDict]:
     ]
 
 
+def check_several(config: Config, split: str, sources: list[CocoSource]) -> None:
+    """Images of several files, whose ids may be the same, are not compared with the objects of one of them."""
+    files = {source.annotations.resolve(): source.annotations for source in sources}
+    read = listed([*map(str, files.values())])
+    for evaluator in coco_evaluators(config, split) if len(files) > 1 else ():
+        if (file := evaluator.get("ann_file")) and Path(file).resolve() in files:
+            raise InputError(
+                f"{split}_dataloader reads {read}, but {split}_evaluator compares all their images with "
+                f"{file}: evaluate one data set, or each by a metric of a MultiDatasetsEvaluator."
+            )
+
+
 def check_evaluators(config: Config, split: str, sources: list[CocoSource]) -> None:
-    """Evaluators compare with the file that the images come from, unless these are of several data sets."""
+    """Evaluators compare with the file that the images come from; of several data sets, with none of theirs alone."""
+    check_several(config, split, sources)
     for evaluator in coco_evaluators(config, split) if len(sources) == 1 else ():
         file, own = evaluator.get("ann_file"), sources[0].annotations
         if file and "://" not in file and Path(file).resolve() != own.resolve():

@@ -172,6 +172,8 @@ def evaluate(
             raise InputError(f"{out} holds something other than metrics: give --out another file.")
         return check_data(config, ("test",))
 
+    if not (config.get("test_dataloader") and config.get("test_evaluator")):
+        raise InputError(f"{config.filename} has no test_dataloader, or no test_evaluator: evaluation needs both.")
     if predictions:
         reporting.coco_evaluator(config, "--predictions").predictions = predictions
     if per_class:

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from brs_detr.data.checks import check_data, declared_class_counts
 from brs_detr.errors import InputError
 from tests.data.spoiling import config, edit
+from tests.scripts.processes import write_config
 
 
 def test_good_data_passes_without_remarks(data: Path) -> None:
@@ -127,6 +128,18 @@ def mask_config(data: Path) -> Config:
     with_masks = config(data)
     with_masks.train_dataloader.dataset.pipeline = [{"type": "LoadAnnotations", "with_mask": True}]
     return with_masks
+
+
+def test_images_of_two_files_are_not_compared_with_the_objects_of_one(digits: Path, tmp_path: Path) -> None:
+    """Their ids are the same: the objects of one file would be sought in the images of the other."""
+    config = Config.fromfile(write_config(tmp_path, digits))
+    dataset = config.val_dataloader.dataset
+    other = {**dataset, "ann_file": "annotations/test.json", "data_prefix": {"img": "test/"}}
+    config.val_dataloader.dataset = {"type": "ConcatDataset", "datasets": [dataset, other]}
+    with pytest.raises(InputError, match=r"val_evaluator compares all their images with .*val\.json: evaluate one"):
+        check_data(config, ("val",))
+    config.val_evaluator = None
+    check_data(config, ("val",))
 
 
 def test_masks_pass_and_are_asked_for_by_mask_configs_only(data: Path, mask_config: Config) -> None:

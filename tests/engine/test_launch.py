@@ -124,3 +124,10 @@ def test_custom_hooks_are_added_to_the_projects() -> None:
     runner.register_custom_hooks([dict(type="EMAHook"), progress])
     assert runner.names[-2:] == ["ProgressHook", "EMAHook"]
     assert not {"CurvesHook", "IterTimerHook"} & set(runner.names)
+
+
+def test_nothing_to_evaluate_on(tmp_path: Path, digits: Path) -> None:
+    config = write_config(tmp_path, digits)
+    for missing in ("test_dataloader", "test_evaluator"):
+        with pytest.raises(InputError, match="has no test_dataloader, or no test_evaluator"):
+            launch.evaluate(str(config), "none.pth", folder=str(tmp_path), options={missing: None})

@@ -22,6 +22,9 @@ def test_config_and_checkpoint(tmp_path: Path) -> None:
         assert checkpoint_in(tmp_path) == tmp_path / name
     (tmp_path / "best_coco_bbox_mAP_epoch_1.pth").write_bytes(b"PK cut short")
     assert checkpoint_of(str(tmp_path), None) == str(tmp_path / "epoch_2.pth")
+    (tmp_path / "epoch_2.pth").write_text("")
+    with pytest.raises(InputError, match=r"best_coco_bbox_mAP_epoch_1\.pth is damaged, as is every checkpoint"):
+        checkpoint_in(tmp_path)
     assert checkpoint_of(str(tmp_path), "other.pth") == "other.pth"
     with pytest.raises(InputError, match=r"A CHECKPOINT goes with a\.py"):
         checkpoint_of("a.py", None)

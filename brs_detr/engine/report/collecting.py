@@ -73,10 +73,10 @@ def source_of(config: Config) -> Source:
         )
     content, classes = read_annotations(sources[0].annotations)[0], class_names(config)
     labels = {each["id"]: classes.index(each["name"]) for each in content["categories"] if each["name"] in classes}
-    if not any(annotation["category_id"] in labels for annotation in content.get("annotations", [])):
+    if not any(each["category_id"] in labels and not each.get("iscrowd") for each in content.get("annotations", [])):
         raise InputError(
-            f"{sources[0].annotations} has no annotations of the config's classes ({listed(classes)}) to compare "
-            "detections with: annotate its images."
+            f"{sources[0].annotations} has no annotations of the config's classes ({listed(classes)}) but crowds to "
+            "compare detections with: annotate its images."
         )
     if not any((sources[0].images / image["file_name"]).is_file() for image in content["images"]):
         raise InputError(
@@ -121,15 +121,15 @@ def collect(detector: Detector, source: Source, calibration: Calibration | None)
     by_image: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in source.content["images"]}
     for annotation in source.content["annotations"]:
         by_image.get(annotation["image_id"], []).append(annotation)
-    images = {source.images / image["file_name"]: image for image in source.content["images"]}
+    images = source.content["images"]  # a file may be listed twice
     examples: list[Example] = []
     results: list[dict[str, Any]] = []
     left_out: list[str] = []
     with_masks = False
-    paths = list(images)
+    paths = [source.images / image["file_name"] for image in images]
     for detections in detector.stream(paths, left_out):
         path, found = paths[detections.number], detections.instances()
-        image, raw = images[path], detections.scores.copy()
+        image, raw = images[detections.number], detections.scores.copy()
         if calibration:
             found.scores = calibration(found.scores)
         results += as_results(image["id"], found, categories)
@@ -138,5 +138,5 @@ def collect(detector: Detector, source: Source, calibration: Calibration | None)
         truth = truth_of(by_image[image["id"]], source.labels)
         examples.append(Example(image["id"], path, image["file_name"], detections.size[::-1], found, truth, raw))
     if not examples:
-        raise InputError(*left_out)
+        raise InputError(f"None of the {len(images)} images that {source.annotations} lists can be read. {left_out[0]}")
     return Collection(source, examples, results, left_out, with_masks, calibration)

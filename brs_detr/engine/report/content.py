@@ -125,13 +125,13 @@ def detections(collection: Collection, images: int) -> dict[str, Any]:
     """Thresholds, kinds of errors, the worst images, and how far scores are shares of right detections."""
     verdicts = [errors.classify(each.found, each.truth) for each in collection.examples]
     found = errors.table((each.found, each.truth, of) for each, of in zip(collection.examples, verdicts, strict=True))
-    thresholds = evaluation.threshold_curves(found, len(collection.source.classes))
-    start = _start(thresholds, collection)
-    threshold = thresholds["thresholds"][start] if thresholds["thresholds"] else 0.0
+    stored = collection.calibration.threshold if collection.calibration else None
+    thresholds = evaluation.threshold_curves(found, len(collection.source.classes), stored)
+    threshold = thresholds["thresholds"][thresholds["start"]] if thresholds["thresholds"] else 0.0
     operation = Operation(collection, threshold)
     counts, (precision_50, costs) = operation.counts(), errors.costs(found)
     return {
-        "thresholds": thresholds | {"start": start},
+        "thresholds": thresholds,
         "errors": {
             "precision": precision_50,
             "kinds": [dict(kind=kind, number=counts[kind], cost=costs[kind]) for kind in errors.KINDS],
@@ -139,13 +139,6 @@ def detections(collection: Collection, images: int) -> dict[str, Any]:
         "images": operation.worst(images),
         "reliability": _reliability(collection, verdicts) if collection.calibration else None,
     }
-
-
-def _start(thresholds: dict[str, Any], collection: Collection) -> int:
-    """The place of the checkpoint's own threshold, else of the best."""
-    if not collection.calibration or not thresholds["thresholds"]:
-        return thresholds["best"]
-    return int(np.abs(np.array(thresholds["thresholds"]) - collection.calibration.threshold).argmin())
 
 
 def _reliability(collection: Collection, verdicts: list[errors.Verdicts]) -> dict[str, Any]:

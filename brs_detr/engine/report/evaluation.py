@@ -67,36 +67,40 @@ def recall_curves(evaluation: Any) -> list[list[list[int]]]:
     return [np.round(1000 * curves).astype(int).tolist() for curves in (mean, *of_each)]
 
 
-def threshold_curves(of: Table, classes: int) -> dict[str, Any]:
-    """What is found from each of up to `STEPS` thresholds on.
+def threshold_curves(of: Table, classes: int, stored: float | None = None) -> dict[str, Any]:
+    """What is found from each of up to `STEPS` thresholds on, and from the one that a checkpoint has stored.
 
     Returns:
         ``thresholds``, falling; ``true`` and ``found``: for all classes and then for each, how many detections reach
-        each threshold; ``objects``: how many there are; ``best``: the place of the threshold with the highest F1.
+        each threshold; ``objects``: how many there are; ``best``: the place of the threshold with the highest F1;
+        ``start``: that of the stored one, else the same.
     """
     order = np.argsort(-of.scores, kind="stable")
     scores, labels, correct = of.scores[order], of.labels[order], of.kinds[order] == TRUE
-    last = np.flatnonzero(np.append(np.diff(scores) != 0, True)) if len(scores) else np.zeros(0, int)  # of equal ones
     best = best_threshold(scores, correct, len(of.object_labels))
-    chosen = np.union1d(_spread(last, scores), last[scores[last] == best]).astype(int)
+    start = best if stored is None else stored
+    thresholds = np.union1d(_spread(np.unique(scores)), [best, start])[::-1] if len(scores) else scores
+    reach = np.searchsorted(-scores, -thresholds, side="right")
     masks = [np.ones(len(scores), bool), *(labels == label for label in range(classes))]
+
+    def place(threshold: float) -> int:
+        return int(np.flatnonzero(thresholds == threshold)[0]) if len(scores) else 0
+
     return {
-        "thresholds": scores[chosen].tolist(),
-        "found": [np.cumsum(mask)[chosen].tolist() for mask in masks],
-        "true": [np.cumsum(mask & correct)[chosen].tolist() for mask in masks],
+        "thresholds": thresholds.tolist(),
+        "found": [np.append(0, np.cumsum(mask))[reach].tolist() for mask in masks],
+        "true": [np.append(0, np.cumsum(mask & correct))[reach].tolist() for mask in masks],
         "objects": [len(of.object_labels), *np.bincount(of.object_labels, minlength=classes).tolist()],
-        "best": int(np.flatnonzero(scores[chosen] == best)[0]) if len(chosen) else 0,
+        "best": place(best),
+        "start": place(start),
     }
 
 
-def _spread(places: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Half of `STEPS` of the places (K,) at even numbers of detections, half at even scores. scores: (D,), falling."""
-    if not len(places):
-        return places
-    by_number = places[np.linspace(0, len(places) - 1, STEPS // 2).astype(int)]
+def _spread(scores: np.ndarray) -> np.ndarray:
+    """Up to `STEPS` of the scores (K,), rising: half at even places, half at even values."""
+    by_place = scores[np.linspace(0, len(scores) - 1, STEPS // 2).astype(int)]
     even = np.linspace(scores[0], scores[-1], STEPS // 2)
-    by_score = places[np.searchsorted(-scores[places], -even).clip(max=len(places) - 1)]
-    return np.union1d(by_number, by_score)
+    return np.union1d(by_place, scores[np.searchsorted(scores, even).clip(max=len(scores) - 1)])
 
 
 def reliability(scores: np.ndarray, correct: np.ndarray) -> list[dict[str, float]]:

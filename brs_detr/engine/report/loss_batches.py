@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from brs_detr.data.checks import leaf_datasets
+from brs_detr.engine.inference.loading import within_scope
 
 
 def pipeline_with_truth(pipeline: list[ConfigDict]) -> list[ConfigDict]:
@@ -31,7 +32,8 @@ def loader_of(config: Config) -> Any:
     )
     for dataset in leaf_datasets(settings.dataset):
         dataset.pipeline = pipeline_with_truth(dataset.pipeline)
-    return Runner.build_dataloader(settings)
+    with within_scope(config):
+        return Runner.build_dataloader(settings)
 
 
 @contextmanager

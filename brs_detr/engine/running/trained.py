@@ -25,13 +25,16 @@ def config_in(folder: Path) -> Path:
 
 
 def checkpoint_in(folder: Path) -> Path:
-    """The best checkpoint of a work directory, else the last.
+    """The best checkpoint of a work directory, else the last; those that are cut short are passed over.
 
     Raises:
         InputError: there is none.
     """
     best = sorted(folder.glob("best_*.pth"), key=lambda path: path.stat().st_mtime, reverse=True)
-    found = next(filter(zipfile.is_zipfile, [*best, *checkpoints(folder)]), None)
+    every = [*best, *checkpoints(folder)]
+    found = next(filter(zipfile.is_zipfile, every), None)
+    if found is None and every:
+        raise InputError(f"{every[0]} is damaged, as is every checkpoint beside it: copy it again, or train anew.")
     if found is None:
         raise InputError(
             f"The work directory {folder} holds no checkpoint (best_*.pth, epoch_*.pth): train until the first is "

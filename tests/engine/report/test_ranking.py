@@ -1,5 +1,6 @@
 """The report's ranking is the loss's: the same errors and gradients, and the boxes of the samples that it ranks."""
 
+from collections import OrderedDict
 from functools import partial
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 
 from brs_detr.engine.report.crops import Crops
 from brs_detr.engine.report.loss_batches import loader_of, losses_in_evaluation, pipeline_with_truth
@@ -50,6 +52,14 @@ def test_sums_are_those_of_the_loss(loss: RankSortLoss | APLoss) -> None:
     assert float(found.pairs.sum()) == pytest.approx(12 * float(ranking.detach()), rel=1e-6)
     above = (values[~positive] > values[positive][:, None] - loss.delta).sum(1)
     assert loss.delta == 0 or found.above.tolist() == above.tolist()
+
+
+def test_data_are_found_in_a_process_without_a_scope(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on the command line, where no runner has been built."""
+    config = config_of("atss/brs-atss", digits)
+    monkeypatch.setattr(DefaultScope, "_instance_dict", OrderedDict())
+    assert len(loader_of(config).dataset) == 4
+    assert DefaultScope.get_current_instance() is None
 
 
 @pytest.mark.parametrize("name", HEADS)

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
+from brs_detr import Detector
 from brs_detr.data.coco_metric import best_threshold
 from brs_detr.engine.report import evaluation, page
+from brs_detr.engine.report.collecting import Collection, collect, source_of
 from brs_detr.engine.report.command import report
 from brs_detr.engine.report.content import training
 from brs_detr.engine.report.crops import cut
@@ -81,6 +84,10 @@ def test_numbers_at_a_threshold() -> None:
             assert curves["found"][label + 1][k] == above.sum()
             assert curves["true"][label + 1][k] == (above & (kinds == "true")).sum()
     assert curves["thresholds"][curves["best"]] == best_threshold(scores, kinds == "true", 700)
+    for stored in (0.333, 0.0, 1.0):  # predict shows what reaches it, and so does the page
+        curves = evaluation.threshold_curves(found, 3, stored)
+        assert curves["thresholds"][curves["start"]] == stored
+        assert curves["found"][0][curves["start"]] == (scores >= stored).sum()
     nothing = Table(*(np.zeros(0, each.dtype) for each in (scores, labels, kinds, labels)), labels[:2], kinds[:2])
     assert evaluation.threshold_curves(nothing, 3)["thresholds"] == []
 
@@ -131,6 +138,37 @@ def test_an_image_that_cannot_be_read(work_dir: Path, tmp_path: Path, capsys: py
     assert "000002.png cannot be read" in content["ranking"]["absent"]
     assert content["remarks"][0].startswith("Images that are left out: 1. The image")
     assert "warning: Images that are left out" in capsys.readouterr().err
+
+
+def collected(work_dir: Path, tmp_path: Path, images: Path, change: Callable[[dict], None]) -> Collection:
+    """What a detector that finds nothing makes of changed annotations."""
+    config = Config.fromfile(work_dir / "tiny.py")
+    file = tmp_path / "changed.json"
+    content = json.loads((work_dir.parent / "digits" / "annotations" / "val.json").read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+    config.test_dataloader.dataset.update(ann_file=str(file), data_prefix=dict(img=f"{images}/"))
+    config.test_evaluator.ann_file = str(file)
+    config.model.test_cfg.max_per_img = 0
+    detector = Detector(config, work_dir / "epoch_1.pth", device="cpu", threshold=0, calibrated=False)
+    return collect(detector, source_of(config), None)
+
+
+def test_annotations_of_doubtful_worth(work_dir: Path, tmp_path: Path) -> None:
+    """A file that is listed twice keeps the objects of both entries; crowds alone are nothing to compare with."""
+    images = work_dir.parent / "digits" / "val"
+    twice = collected(work_dir, tmp_path, images, lambda c: c["images"].append(c["images"][0] | {"id": 99}))
+    assert [example.image_id for example in twice.examples] == [1, 2, 3, 4, 99]
+    assert all(len(example.truth) for example in twice.examples[:4])
+    with pytest.raises(InputError, match=r"no annotations of the config's classes .* but crowds"):
+        collected(work_dir, tmp_path, images, lambda c: [each.update(iscrowd=1) for each in c["annotations"]])
+
+
+def test_images_none_of_which_can_be_read(work_dir: Path, tmp_path: Path) -> None:
+    for path in (work_dir.parent / "digits" / "val").iterdir():
+        (tmp_path / path.name).write_text("no image")
+    with pytest.raises(InputError, match=r"None of the 4 images that .* lists can be read\. The image .*000001\.png"):
+        collected(work_dir, tmp_path, tmp_path, lambda content: None)
 
 
 def refusal(program: Program, *arguments: object) -> str:
