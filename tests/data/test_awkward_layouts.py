@@ -152,3 +152,43 @@ def test_yolo_folders_in_capitals_and_none_with_labels(digits: Path, tmp_path: P
     (tmp_path / "Labels").rename(tmp_path / "lbl")
     with pytest.raises(InputError, match=r"None of the images that .* gives to train on has a file of labels"):
         find_splits(tmp_path)
+
+
+def kaggle(digits: Path, folder: Path, separator: str) -> None:
+    own.copy_images(digits, "train", folder / "train")
+    lines = [
+        separator.join((Path(image).stem, label, f'"[{x1}, {y1}, {x2 - x1}, {y2 - y1}]"'))
+        for image, _, objects in own.objects_by_image(own.content_of(digits, "train"))
+        for label, (x1, y1, x2, y2) in objects
+    ]
+    own.write_text(folder / "train.csv", "\n".join([separator.join(("image_id", "class_id", "bbox")), *lines]))
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_tables_with_a_column_of_boxes(digits: Path, tmp_path: Path, separator: str) -> None:
+    kaggle(digits, tmp_path, separator)
+    assert_read(digits, tmp_path, ("train",))
+
+
+@pytest.mark.parametrize(
+    ("box", "sentence"),
+    [
+        ("[1, 1, 2, 2]", r"The column bbox of .*train\.csv may be x1, y1, x2, y2 or x, y, width, height"),
+        ("[1, 1, 2]", r"train\.csv has the box '\[1, 1, 2\]': four numbers are needed"),
+        ("[9, 9, nan, 2]", r"train\.csv has an object 3 with the box"),
+    ],
+)
+def test_columns_of_boxes_in_doubt(digits: Path, tmp_path: Path, box: str, sentence: str) -> None:
+    own.copy_images(digits, "train", tmp_path)
+    (tmp_path / "train.csv").write_text(f'image,label,bbox\n000001.png,3,"{box}"\n')
+    with pytest.raises(InputError, match=sentence):
+        find_splits(tmp_path, 0.5)
+
+
+def test_parts_of_the_size_that_lead_out_of_the_image(digits: Path, tmp_path: Path) -> None:
+    own.copy_images(digits, "train", tmp_path)
+    (tmp_path / "train.csv").write_text(
+        "ImageID,LabelName,XMin,XMax,YMin,YMax\n000001,a,0.25,0.5,0.5,1.01\n000002,a,0.25,0.5,0.5,0.75\n"
+    )
+    splits, _ = find_splits(tmp_path, 0.5)
+    assert sorted(boxes(splits["train"]) + boxes(splits["val"])) == [[16, 32, 16, 16], [16, 32, 16, 33]]
