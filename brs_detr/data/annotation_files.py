@@ -8,7 +8,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from brs_detr.data.conversion import Labelled, Object, an_object, as_splits, box_around
-from brs_detr.data.layouts import IMAGES, WORDS, Files, Split
+from brs_detr.data.layouts import IMAGES, Files, Split
+from brs_detr.data.split_lists import SplitLists
 from brs_detr.errors import InputError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -36,11 +37,7 @@ class Assignment:
     """
 
     def __init__(self, files: Files) -> None:
-        self.files = files
-        self.listed: dict[str, str] = {}
-        for path in files.of_kind({".txt"}):
-            if path.stem in WORDS and path.parent.name == "Main":
-                self.listed |= dict.fromkeys((line.strip() for line in path.read_text().splitlines()), path.stem)
+        self.files, self.lists = files, SplitLists(files)
         self.images: dict[str, set[str | None]] = defaultdict(set)
         for path in files.of_kind(IMAGES):
             self.images[path.stem].add(files.split_of(path))
@@ -51,7 +48,8 @@ class Assignment:
             labelled.name = image = stem
         places = self.images.get(image, {None})
         of_image = next(iter(places)) if len(places) == 1 else None
-        return self.listed.get(stem) or self.files.split_of(labelled.source) or of_image or "train"
+        listed = self.lists(str(labelled.source.relative_to(self.files.folder)))
+        return listed or self.files.split_of(labelled.source) or of_image or "train"
 
 
 def of_xml(path: Path) -> Iterable[Labelled]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from brs_detr.data.coco_file import Content, is_number
+from brs_detr.data.image_folders import find_images
 from brs_detr.data.images import sizes_of
-from brs_detr.data.layouts import WORDS, Files, Split, find_images
+from brs_detr.data.layouts import WORDS, Files, Split
 from brs_detr.errors import InputError
 
 

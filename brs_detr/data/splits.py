@@ -9,7 +9,9 @@ from pathlib import Path
 from brs_detr.data import layouts, yolo
 from brs_detr.data.annotation_files import read_annotation_files
 from brs_detr.data.coco_file import Content, counted, listed
+from brs_detr.data.coco_parts import read_coco
 from brs_detr.data.layouts import IMAGES, Files, Split
+from brs_detr.data.split_lists import SplitLists, divided, part
 from brs_detr.data.tables import read_tables
 from brs_detr.errors import InputError
 
@@ -34,7 +36,7 @@ def find_splits(data: Path, share: float | None = None, seed: int = 0) -> tuple[
         raise InputError(
             f"{data} has a {listed(list(splits))} split, but none to train on: name one of its files train."
         )
-    if not splits.get("test", splits["train"]).content.get("annotations"):
+    if "test" in splits and not splits["test"].content.get("annotations"):
         del splits["test"]
     if "val" in splits and share is not None:
         raise InputError(f"{splits['val'].source} is there to validate on already: leave out --split.")
@@ -49,19 +51,24 @@ def find_splits(data: Path, share: float | None = None, seed: int = 0) -> tuple[
 
 
 def read_layout(data: Path) -> dict[str, Split]:
-    """The splits as they lie there."""
+    """The splits as they lie there, by the names of their files and folders or by lists of images."""
     if not data.exists():
         raise InputError(f"The data folder {data} does not exist.")
     if data.suffix.lower() in ARCHIVES:
         raise InputError(f"{data} is an archive: unpack it, and give --data the folder.")
     files = Files(data if data.is_dir() else data.parent)
+    splits = _as_they_lie(data, files)
+    return divided(splits["train"], SplitLists(files)) if set(splits) == {"train"} and data.is_dir() else splits
+
+
+def _as_they_lie(data: Path, files: Files) -> dict[str, Split]:
     if data.is_file():
         files.names[data.parent] -= {path.name for path in files.of_kind({".yaml", ".yml"}) if path != data}
-        paths = {"train": data} if data.suffix.lower() == ".json" else {}
+        paths = {"train": [data]} if data.suffix.lower() == ".json" else {}
     else:
         paths = layouts.annotation_files(files)
     if paths:
-        splits = {name: layouts.read_coco(files, path, name) for name, path in paths.items()}
+        splits = {name: read_coco(files, path, name) for name, path in paths.items()}
         splits["train" if "train" in splits else next(iter(splits))].remarks += unlisted(files, splits.values())
         return splits
     if described := yolo.description(files):
@@ -101,13 +108,6 @@ def divide(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     size = min(max(1, round(share * len(images))), len(images) - 1)
     first = Split(split.source, split.images, part(split.content, images[size:]), True, split.remarks)
     return first, Split(split.source, split.images, part(split.content, images[:size]), True)
-
-
-def part(content: Content, images: list[Content]) -> Content:
-    """What a file says of some of its images."""
-    ids = {image["id"] for image in images}
-    kept = [each for each in content.get("annotations", []) if each["image_id"] in ids]
-    return {**content, "images": sorted(images, key=lambda image: image["id"]), "annotations": kept}
 
 
 def class_names(splits: dict[str, Split]) -> tuple[str, ...]:

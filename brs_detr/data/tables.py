@@ -9,13 +9,15 @@ from brs_detr.errors import InputError
 
 NAMES = {  # of columns, in lower case without what joins words
     "image": ("filename", "imagepath", "imageid", "image", "imagename", "path", "img", "file", "imgpath"),
-    "class": ("class", "label", "labelname", "classname", "category", "name", "labels"),
+    "class": ("class", "label", "labelname", "classname", "category", "name", "labels", "classid", "categoryid"),
     "x1": ("xmin", "x1", "left", "bboxx1"),
     "y1": ("ymin", "y1", "top", "bboxy1"),
     "x2": ("xmax", "x2", "right", "bboxx2"),
     "y2": ("ymax", "y2", "bottom", "bboxy2"),
 }
 BOX = ("x1", "y1", "x2", "y2")
+LIST = ("bbox", "box")  # a column of a list "[x, y, width, height]", as Kaggle has it
+OUTSIDE = 2  # parts of an image's size, for boxes that lead out of it
 
 
 def read_tables(files: Files) -> dict[str, Split]:
@@ -34,6 +36,41 @@ def read_tables(files: Files) -> dict[str, Split]:
             raise InputError(f"{sources[split]} and {path} both seem to be the {split} split: move one elsewhere.")
         sources[split], labelled[split] = path, found
     return as_splits(files, sources, labelled)
+
+
+def split_boxes(path: Path, lines: list[list[str]]) -> list[list[str]]:
+    """The lines with columns x1, y1, x2, y2 for one of lists; as they are where there is none, or no class.
+
+    Raises:
+        InputError: a list is malformed, or none tells that it ends with width and height.
+    """
+    known = [each.strip().lower() for each in lines[0]] if lines else []
+    place = next((known.index(name) for name in LIST if name in known), None)
+    if place is None or columns_of([*lines[0], *BOX]) is None or columns_of(lines[0]):
+        return lines
+    boxes = [list_of_sides(path, line[place] if place < len(line) else "") for line in lines[1:]]
+    if not any(box and (box[2] < box[0] or box[3] < box[1]) for box in boxes):
+        raise InputError(
+            f"The column {lines[0][place]} of {path} may be x1, y1, x2, y2 or x, y, width, height: give four columns "
+            "xmin, ymin, xmax, ymax instead."
+        )
+    return [[*lines[0], *BOX], *([*line, *corners(box)] for line, box in zip(lines[1:], boxes, strict=True))]
+
+
+def corners(box: list[float]) -> list[str]:
+    """x1 y1 x2 y2 of x y width height, as a table has them; empty entries of no box."""
+    return [str(box[0]), str(box[1]), str(box[0] + box[2]), str(box[1] + box[3])] if box else [""] * 4
+
+
+def list_of_sides(path: Path, text: str) -> list[float]:
+    """Four numbers; none of an empty entry."""
+    try:
+        sides = [float(each) for each in text.strip("[]() ").replace(",", " ").split()]
+    except ValueError:
+        sides = [0.0]
+    if len(sides) not in (0, 4):
+        raise InputError(f"{path} has the box {text!r}: four numbers are needed. Correct or remove it.")
+    return sides
 
 
 def columns_of(first: list[str]) -> dict[str, int] | None:
@@ -60,9 +97,12 @@ def read_table(path: Path) -> list[Labelled] | None:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.reader(file) if line]
+            first = file.readline()
+            file.seek(0)
+            lines = [line for line in csv.reader(file, delimiter=max(",;\t", key=first.count)) if line]
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"The table {path} cannot be read ({error}): correct or remove it.") from error
+    lines = split_boxes(path, lines)
     columns = columns_of(lines[0]) if lines else None
     if columns is None and lines and is_headless(lines[0]):
         columns, lines = dict(zip(("image", *BOX, "class"), range(6), strict=True)), [[], *lines]
@@ -79,7 +119,7 @@ def images_of(path: Path, columns: dict[str, int], lines: list[list[str]]) -> li
         if any(field[side] for side in BOX):  # a line without a box: an image of background
             image.objects.append(an_object(path, field["class"], [field[side] for side in BOX]))
     sides = [side for image in images.values() for each in image.objects for side in each.box]
-    if sides and max(sides) <= 1:  # Open Images: parts of the image's size
+    if sides and max(sides) <= OUTSIDE:  # Open Images: parts of the image's size
         for image in images.values():
             image.objects = [each._replace(relative=True) for each in image.objects]
     return list(images.values())

@@ -13,9 +13,11 @@ import yaml
 from brs_detr.data.coco_file import Content
 from brs_detr.data.images import sizes_of
 from brs_detr.data.layouts import IMAGES, Files, Split
+from brs_detr.data.split_lists import lines_of
 from brs_detr.errors import InputError
 
 SPLITS = ("train", "val", "test")
+FOLDERS = {"images": "labels", "Images": "Labels", "IMAGES": "LABELS"}
 CLASS_LISTS = {"classes.txt", "obj.names"}  # of Label Studio and CVAT
 
 
@@ -28,9 +30,11 @@ def description(files: Files) -> tuple[Path, dict[str, Any]] | None:
     found = []
     for path in files.of_kind({".yaml", ".yml"}):
         try:
-            content = yaml.safe_load(path.read_text())
+            content = yaml.safe_load(path.read_bytes())  # in UTF-8 or UTF-16
         except (OSError, ValueError, yaml.YAMLError):
             continue
+        if isinstance(content, dict) and "valid" in content:
+            content.setdefault("val", content["valid"])
         if isinstance(content, dict) and ("names" in content or "nc" in content) and set(SPLITS) & set(content):
             found.append((path, content))
     if len(found) > 1:
@@ -39,12 +43,18 @@ def description(files: Files) -> tuple[Path, dict[str, Any]] | None:
 
 
 def list_of_classes(files: Files) -> tuple[Path, dict[str, Any]] | None:
-    """Where there is no such file: classes.txt, one a line, and the splits that folders name, or one to train on."""
+    """Where there is no such file: classes.txt, one a line, and the splits that folders name, or one to train on.
+
+    Raises:
+        InputError: there are several that differ.
+    """
     lists = [path for path in files.of_kind({".txt", ".names"}) if path.name in CLASS_LISTS]
     if not lists:
         return None
     path = min(lists, key=lambda each: len(each.parts))
-    content: dict[str, Any] = {"names": [line.strip() for line in path.read_text().splitlines() if line.strip()]}
+    content: dict[str, Any] = {"names": lines_of(path)}
+    if other := [each for each in lists if lines_of(each) != content["names"]]:
+        raise InputError(f"{path} and {other[0]} name other classes: remove the one that is not meant.")
     for image in files.of_kind(IMAGES):
         content.setdefault(files.split_of(image.parent) or "train", []).append(str(image.absolute()))
     return path, content
@@ -59,9 +69,9 @@ def class_names(path: Path, content: dict[str, Any]) -> list[str]:
     names = content.get("names", content.get("nc"))
     if isinstance(names, int):
         names = [str(number) for number in range(names)]
-    if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
-        names = [names[number] for number in range(len(names))]
-    if not isinstance(names, list) or not names or len({str(name) for name in names}) < len(names):
+    if isinstance(names, dict) and sorted(map(str, names)) == sorted(map(str, range(len(names)))):
+        names = [name for _, name in sorted(names.items(), key=lambda each: int(each[0]))]
+    if not isinstance(names, list) or not all(map(str, names)) or not 0 < len({*map(str, names)}) == len(names):
         raise InputError(f"The names in {path} are {names!r}: give a list of distinct names, or one a number from 0.")
     return [str(name) for name in names]
 
@@ -94,8 +104,7 @@ def images_of(path: Path, content: dict[str, Any], split: str) -> list[Path]:
         if place.is_dir():
             images += Files(place).of_kind(IMAGES)
         elif place.suffix == ".txt":
-            lines = [line.strip() for line in place.read_text().splitlines()]
-            images += [existing(place, root, line.removeprefix("./")) for line in lines if line]
+            images += [existing(place, root, line.removeprefix("./")) for line in lines_of(place) if line]
         else:
             images.append(place)
     if not images:
@@ -107,15 +116,17 @@ def labels_of(image: Path) -> Path:
     """The file of an image's labels: its path with the last ``images`` as ``labels``, else the one beside it."""
     parts = list(image.parts)
     for number in range(len(parts) - 2, -1, -1):
-        if parts[number] == "images":
-            parts[number] = "labels"
+        if parts[number] in FOLDERS:
+            parts[number] = FOLDERS[parts[number]]
             return Path(*parts).with_suffix(".txt")
     beside = image.with_suffix(".txt")
     return beside if beside.exists() else image.parent.parent / "labels" / beside.name
 
 
-def object_of(line: str, width: int, height: int, classes: int) -> dict[str, Any]:
+def object_of(line: str, width: int, height: int, classes: int, keypoints: int = 0) -> dict[str, Any]:
     """COCO's fields of a line ``class x y width height`` (of the centre) or ``class x y x y x y ...``.
+
+    keypoints: how many numbers of them follow each box; they are left out, and there are no polygons then.
 
     Its coordinates are parts of the image's size, the result is in pixels. A polygon becomes its box, and a mask.
 
@@ -124,6 +135,10 @@ def object_of(line: str, width: int, height: int, classes: int) -> dict[str, Any
     """
     first, *numbers = line.split()
     values = [float(number) for number in numbers]
+    if keypoints:
+        if len(values) != 4 + keypoints:
+            raise ValueError(f"{len(values)} numbers, not 4 and {keypoints} of keypoints")
+        values = values[:4]
     if float(first) not in range(classes):
         raise ValueError(f"class {first}, but there are {classes} from 0")
     category = int(float(first)) + 1
@@ -140,7 +155,7 @@ def object_of(line: str, width: int, height: int, classes: int) -> dict[str, Any
     return {"category_id": category, "bbox": [left, top, w, h], "area": w * h, "segmentation": [corners]}
 
 
-def objects_of(labels: Path, size: tuple[int, int], classes: int) -> list[dict[str, Any]]:
+def objects_of(labels: Path, size: tuple[int, int], classes: int, keypoints: int = 0) -> list[dict[str, Any]]:
     """The objects in a file of labels; none where it does not exist, as YOLO marks images of background.
 
     Raises:
@@ -149,9 +164,9 @@ def objects_of(labels: Path, size: tuple[int, int], classes: int) -> list[dict[s
     if not labels.is_file():
         return []
     objects = []
-    for number, line in enumerate(labels.read_text().splitlines(), 1):
+    for number, line in enumerate(lines_of(labels), 1):
         try:
-            objects += [object_of(line, *size, classes)] if line.strip() else []
+            objects += [object_of(line, *size, classes, keypoints)] if line else []
         except ValueError as error:
             raise InputError(f"Line {number} of {labels} is malformed ({error}): correct or remove it.") from error
     return objects
@@ -165,7 +180,13 @@ def read_yolo(path: Path, content: dict[str, Any]) -> dict[str, Split]:
     """
     names = class_names(path, content)
     files = {split: images_of(path, content, split) for split in SPLITS if content.get(split)}
-    splits = {split: as_coco(path, found, names) for split, found in files.items()}
+    if not any(labels_of(file).is_file() for file in files.get("train", [])):
+        raise InputError(
+            f"None of the images that {path} gives to train on has a file of labels, such as "
+            f"{labels_of(next(iter(files.values()))[0])}: put them there, or beside the images."
+        )
+    keypoints = keypoint_numbers(path, content)
+    splits = {split: as_coco(path, found, names, keypoints) for split, found in files.items()}
     for split, found in files.items():
         if without := sum(not labels_of(file).is_file() for file in found):
             splits[split].remarks.append(f"{split}: {without} images have no file of labels, and count as background.")
@@ -175,7 +196,19 @@ def read_yolo(path: Path, content: dict[str, Any]) -> dict[str, Split]:
     return splits
 
 
-def as_coco(path: Path, files: list[Path], names: list[str]) -> Split:
+def keypoint_numbers(path: Path, content: dict[str, Any]) -> int:
+    """How many numbers follow each box: kpt_shape of data.yaml is [keypoints, numbers of each].
+
+    Raises:
+        InputError: it is something else.
+    """
+    shape = content.get("kpt_shape", [0, 0])
+    if not isinstance(shape, list) or len(shape) != 2 or not all(type(each) is int for each in shape):
+        raise InputError(f"kpt_shape in {path} is {shape!r}: give the number of keypoints, and of numbers of each.")
+    return shape[0] * shape[1]
+
+
+def as_coco(path: Path, files: list[Path], names: list[str], keypoints: int = 0) -> Split:
     """Image files and their labels as COCO's content. path: of data.yaml."""
     folder = Path(os.path.commonpath([file.parent for file in files]))
     images: list[Content] = []
@@ -183,7 +216,7 @@ def as_coco(path: Path, files: list[Path], names: list[str]) -> Split:
     for number, (file, size) in enumerate(zip(files, sizes_of(files), strict=True), 1):
         name = file.relative_to(folder).as_posix()
         images.append({"id": number, "file_name": name, "width": size[0], "height": size[1]})
-        for each in objects_of(labels_of(file), size, len(names)):
+        for each in objects_of(labels_of(file), size, len(names), keypoints):
             annotations.append({"id": len(annotations) + 1, "image_id": number, "iscrowd": 0, **each})
     categories = [{"id": number, "name": name} for number, name in enumerate(names, 1)]
     content = {"images": images, "annotations": annotations, "categories": categories}

@@ -74,6 +74,7 @@ def test_what_cannot_be_used(
         ),
         ((demo_config, demo_weights), {"threshold": float("nan")}, "The threshold nan is not a score"),
         ((demo_config, demo_weights), {"batch_size": 0}, "batch_size is 0"),
+        ((demo_config, demo_weights), {"batch_size": 2.5}, r"batch_size is 2\.5: .* a whole number"),
         ((demo_config, demo_weights), {"device": "tpu9"}, "tpu9 is not a device"),
     ):
         with pytest.raises(InputError, match=sentence):

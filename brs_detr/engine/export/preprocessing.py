@@ -12,6 +12,7 @@ from brs_detr.engine.setup import pipelines
 from brs_detr.errors import InputError
 
 WITHOUT_PIXELS = {"LoadAnnotations", "PackDetInputs"}
+POSSIBLE = range(pipelines.LEAST_SIDE, 8193)  # sides of an input; an image of more has no memory
 LOADING = {"LoadImage", "LoadImageFromFile"}
 
 
@@ -98,6 +99,6 @@ def parsed(size: str) -> tuple[int, int]:
         InputError: it is neither.
     """
     sides = size.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and int(side) >= pipelines.LEAST_SIDE for side in sides):
-        raise InputError(f"--size {size}: give pixels from {pipelines.LEAST_SIDE} on, as N or WIDTHxHEIGHT.")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) in POSSIBLE for side in sides):
+        raise InputError(f"--size {size}: give {POSSIBLE[0]} to {POSSIBLE[-1]} pixels, as N or WIDTHxHEIGHT.")
     return int(sides[0]), int(sides[-1])

@@ -82,8 +82,8 @@ class Detector:
     ) -> None:
         if threshold is not None and not math.isfinite(threshold):
             raise InputError(f"The threshold {threshold} is not a score.")
-        if batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}: a forward pass needs at least 1 image.")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f"batch_size is {batch_size!r}: a forward pass needs at least 1 image, a whole number.")
         if isinstance(config, Config) and options:
             raise InputError("options change a config that is given by its name: change the Config itself.")
         self.name = str(config.filename or "that was given") if isinstance(config, Config) else str(config)

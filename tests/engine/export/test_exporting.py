@@ -123,8 +123,9 @@ REFUSED = {
     "is no file of ONNX": (("--onnx", "{out}.pt"), "out.pt must end in .onnx."),
     "below a file": (("--onnx", "{work}/config.py/out.onnx"), "is a file: choose another place."),
     "odd": (("--onnx", "{out}.onnx", "--size", "100x64"), "sides that are multiples of 32, such as 128x64."),
-    "no number": (("--onnx", "{out}.onnx", "--size", "6-4"), "--size 6-4: give pixels from 32 on"),
-    "tiny": (("--onnx", "{out}.onnx", "--size", "8"), "--size 8: give pixels from 32 on"),
+    "no number": (("--onnx", "{out}.onnx", "--size", "6-4"), "--size 6-4: give 32 to 8192 pixels"),
+    "tiny": (("--onnx", "{out}.onnx", "--size", "8"), "--size 8: give 32 to 8192 pixels"),
+    "huge": (("--onnx", "{out}.onnx", "--size", "99999999999"), "--size 99999999999: give 32 to 8192 pixels"),
 }
 
 
