@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from benchmarks.host_reads import reader
+from brs_detr.losses.backends import VARIABLE
 from brs_detr.timing.counting import INDEXING
 
 GPU = torch.device("cuda", 0)
@@ -121,7 +122,7 @@ def move(model: nn.Module) -> None:
 
 @contextmanager
 def gpu() -> Iterator[GPUMode]:
-    """Inside the block there is a GPU, without cuDNN. Its tensors have no backward pass."""
+    """Inside the block there is a GPU, without cuDNN and Triton. Its tensors have no backward pass."""
     lifted = torch._C._only_lift_cpu_tensors()
     torch._C._ensureCUDADeviceGuardSet()
     torch._C._set_only_lift_cpu_tensors(True)  # tensors of Python numbers are made on the CPU and then copied
@@ -129,6 +130,7 @@ def gpu() -> Iterator[GPUMode]:
         with ExitStack() as stack:
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
             stack.enter_context(mock.patch("torch.cuda._lazy_init"))
+            stack.enter_context(mock.patch.dict("os.environ", {VARIABLE: "torch"}))
             stack.enter_context(mock.patch.object(Tensor, "pin_memory", lambda tensor: tensor))
             yield stack.enter_context(GPUMode())
     finally:

@@ -203,7 +203,7 @@ def test_prediction_goes_on_after_a_broken_image(
     (images / "000003.png").write_bytes(b"")
     (images / "000005.png").write_bytes((images / "000004.png").read_bytes()[:500])
     (images / "folder.jpg").mkdir()
-    status, _, errors = call("predict", config, checkpoint, images, "--out", tmp_path / "out")
+    status, _, errors = call("predict", config, checkpoint, images, "--out", tmp_path / "out", "--score-thr", 0.5)
     assert status == 1
     assert errors.splitlines() == [
         f"error: 6 pictures and predictions.json written to {tmp_path}/out, but 2 images were left out:",
