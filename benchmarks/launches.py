@@ -5,9 +5,9 @@
 Needs Triton and no GPU: on the CPU the losses take the ways of a GPU, kernels are counted instead of run, and every
 operator of torch that computes counts as one launch that reads its arguments and writes its results; a view counts as
 none, and of what is indexed only the entries that are taken. Some operators launch several kernels (a sort, a sum), so
-that a profiler on a GPU shows more, and copies between host and device, two a call or batch, count as none. Gradients
-of the terms are given. Beside it focal loss, counted alike. Times are predictions from these counts: nothing was
-measured. Writes benchmarks/results/launches.md.
+that a profiler on a GPU shows more. Copies count as none: one to the host for each call, one from it for each batch.
+Gradients of the terms are given. Beside it focal loss, counted alike. Times are predicted from these counts: nothing
+was measured. Writes benchmarks/results/launches.md.
 """
 
 from collections import Counter
@@ -57,7 +57,8 @@ class Launches(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         result, operator = function(*args, **(kwargs or {})), function.overloadpacket
-        if function.namespace == "aten" and not function.is_view and operator not in ALLOCATING:
+        computes = function.namespace == "aten" and not function.is_view and operator not in ALLOCATING
+        if computes and any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
             self.add(str(operator), moved(operator, args, kwargs, result))
         return result
 
@@ -133,7 +134,7 @@ def collected(
     return searched + len(source) * logits.itemsize + size_of((numbers, before, fields, source))
 
 
-def put(values: Tensor, source: Tensor, result: Tensor, *_: int) -> int:
+def put(result: Tensor, values: Tensor, source: Tensor, *_: int) -> int:
     """Bytes: the gradient at positives."""
     return size_of((values, source)) + source.numel() * result.itemsize
 
@@ -222,13 +223,14 @@ def table(calls: list[list[Problem]]) -> str:
 def main() -> None:
     where = environment(torch.device("cpu"))
     text = (
-        f"Counted on a CPU, Python {where['python']}, torch {where['torch']}, delta {DELTA}, by `python -m benchmarks."
-        "launches`:\none launch an operator that computes, as `benchmarks/launches.py` says. Bytes read and written are "
-        "in multiples of\nreading logits and targets and writing a gradient once. Times are predicted, not measured: "
-        f"{SECONDS_A_LAUNCH * 1e6:.0f} microseconds a\nlaunch, and the bytes at the bandwidth of an A100 of 40 GB "
-        f"({BANDWIDTH['A100'] / 1e9:.0f} GB/s) or an H100 SXM ({BANDWIDTH['H100'] / 1e9:.0f} GB/s). Focal loss:\nby "
-        "operators as mmdet computes it without compiled mmcv, and by a kernel each way that reads logits and targets\n"
-        f"and keeps nothing, which is supposed.\n\n{table(training_step())}\n"
+        f"Counted on a CPU, Python {where['python']}, torch {where['torch']}, delta {DELTA}, by\n"
+        "`python -m benchmarks.launches`: one launch an operator that computes, as `benchmarks/launches.py` says.\n"
+        "Bytes read and written are in multiples of reading logits and targets and writing a gradient once.\n\n"
+        f"Times are predicted, not measured: {SECONDS_A_LAUNCH * 1e6:.0f} microseconds a launch, and the bytes at the "
+        f"bandwidth of an A100\nof 40 GB ({BANDWIDTH['A100'] / 1e9:.0f} GB/s) or an H100 SXM "
+        f"({BANDWIDTH['H100'] / 1e9:.0f} GB/s). Focal loss: by operators as mmdet computes it\nwithout compiled mmcv; "
+        "and, supposed, by one kernel each way that reads logits and targets and keeps nothing.\n\n"
+        f"{table(training_step())}\n"
     )
     print(text)
     write_text(RESULTS, text)

@@ -229,4 +229,4 @@ class FusedPositives:
 def put(positives: Positives, values: Tensor, result: Tensor) -> None:
     """`Positives.put`."""
     batch, width = positives.source.shape
-    _launch("put", _tiles(width, batch), values.contiguous(), positives.source.contiguous(), result, width)
+    _launch("put", _tiles(width, batch), result, values.contiguous(), positives.source.contiguous(), width)

@@ -83,7 +83,7 @@ FAULTS = {  # kernel, what happens, and the reason that is given
     "a sum": ("heights", lambda *args: args[3][0, :30].add_(1), "N_FP at delta 0.0"),
     "a gradient": ("gradient", lambda *args: args[8][2, 100].add_(0.1), at_both("gradient")),
     "NaN": ("gradient", lambda *args: args[8][1, -1].fill_(float("nan")), at_both("gradient")),
-    "a positive's gradient": ("put", lambda *args: args[2][0, 7].add_(0.1), at_both("gradient")),
+    "a positive's gradient": ("put", lambda *args: args[0][0, 7].add_(0.1), at_both("gradient")),
     "a positive": ("pair_sums", lambda *args: args[4][0, 0, 3].add_(0.01), at_both("over as good", "from better")),
     "a share": ("charge", lambda *args: args[5][0, 3].add_(0.01), at_both("shares")),
     "an error": ("histogram", does_not_compile, "RuntimeError: at 3:4: no such instruction"),

@@ -4,7 +4,11 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,17 +16,27 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brs_detr.losses import rank_sort_loss
+from brs_detr.losses import alrp_loss, ap_loss, blocks, fused, named_terms, rank_sort_loss
 from brs_detr.losses.exact import BreakPoints
 from brs_detr.losses.fused import FusedBreakPoints
 from brs_detr.losses.positives import Found, arrange
-from brs_detr.losses.step import SmoothedStep
+from brs_detr.losses.step import EPS, SmoothedStep
 
 from . import brute_force
-from .problems import Case, as_if_large, as_if_large_on_a_gpu, assert_agree, average_precision, cases, make, rank_sort
+from .problems import (
+    Case,
+    as_if_large,
+    as_if_large_on_a_gpu,
+    assert_agree,
+    average_precision,
+    box_errors,
+    cases,
+    make,
+    rank_sort,
+)
 from .test_interface import BAD
 
-pytest.importorskip("triton", reason="Triton has no release for this platform")
+kernels = pytest.importorskip("brs_detr.losses.kernels", reason="Triton has no release for this platform")
 
 # numpy, which interprets, warns where a GPU is silent: of a number too far off the grid
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
@@ -64,6 +78,48 @@ def test_every_precision_agrees_with_torch(dtype: torch.dtype, delta: float) -> 
     with as_if_large_on_a_gpu():
         ours = rank_sort(logits, targets, delta=delta)
     assert_agree(ours, expected, tolerance if dtype.itemsize > 2 else 1e-2)
+
+
+@contextmanager
+def in_small_tiles() -> Iterator[None]:
+    """Kernels work on so few numbers at a time that a small problem takes many rounds of each loop."""
+
+    def launch(name: str, programs: tuple[int, ...], *args: Any) -> None:
+        kernel = getattr(kernels, name)
+        kernel[programs](*args, **{constant: SMALL[constant] for constant in SMALL if constant in kernel.arg_names})
+
+    with mock.patch.object(fused, "_launch", launch), mock.patch.multiple(kernels.compiling, **SMALL):
+        yield
+
+
+SMALL = dict(BLOCK=128, TILE=16, SCAN=4, ROWS=16, COLUMNS=16)
+
+
+def terms_and_gradients(loss: Callable, problems: list[tuple], delta: float) -> list[np.ndarray]:
+    problems = [(x.clone().requires_grad_(), *others) for x, *others in problems]
+    terms = [term for each in loss(problems, delta=delta) for term in named_terms(each).values()]
+    gradients = torch.autograd.grad(sum(terms), [x for x, *_ in problems])
+    return [values.detach().numpy() for values in (*terms, *gradients)]
+
+
+@pytest.mark.parametrize(
+    ("loss", "delta"), [(rank_sort_loss, 0.0), (rank_sort_loss, 0.5), (ap_loss, 0.5), (alrp_loss, 0.5)]
+)
+def test_problems_of_many_tiles(loss: Callable, delta: float) -> None:
+    """And of more pairs of positives than kernels take, which leaves the rest to them."""
+    problems = [make(k, 20 + 10 * k, 600, 50, "normal", "ties") for k in range(2)]
+    problems = [(x, y, box_errors(y)) if loss is alrp_loss else (x, y) for x, y in problems]
+    with as_if_large():
+        expected = terms_and_gradients(loss, problems, delta)
+    with as_if_large_on_a_gpu():
+        with in_small_tiles():
+            assert_agree(terms_and_gradients(loss, problems, delta), expected, 3e-6)
+        with mock.patch.object(blocks, "CPU", blocks.GPU._replace(few_positive_pairs=-1)):
+            assert_agree(terms_and_gradients(loss, problems, delta), expected, 3e-6)
+
+
+def test_what_counts_as_zero_is_one_number() -> None:
+    assert kernels.pairs.EPS.value == EPS
 
 
 def test_the_order_of_the_negatives_changes_no_bit() -> None:

@@ -203,9 +203,9 @@ def gradient(
 
 @any_size
 def put(
+    result,  # (B, N)
     values,  # (B, P) float64
     source,  # (B, P) int64: places in the flattened result, negative for what has none
-    result,  # (B, N)
     P,
     TILE: tl.constexpr = TILE,
 ):
