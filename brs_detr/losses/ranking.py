@@ -67,8 +67,8 @@ def negative_sums(method: str, logits: Tensor, positives: Positives, step: Smoot
 
     pairwise  all pairs
     bucketed  the published buckets, represented by their means
-    exact     buckets between the break points of H, by Triton kernels (`backends.use_kernels`); in torch only where
-              pairs are not few (`blocks.Limits`), and else all pairs
+    exact     buckets between the break points of H, by Triton kernels (`backends.use_kernels`) or torch; in torch all
+              pairs where they are few (`blocks.Limits`)
     """
     if kernels:
         return FusedNegatives(positives, step, logits)
