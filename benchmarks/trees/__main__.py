@@ -24,7 +24,7 @@ from brs_detr.files import write_text
 
 from . import results
 from .configs import EPOCHS, FAMILIES, RATES, Run, write_config
-from .data import prepare
+from .data import counts, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -104,7 +104,7 @@ def main() -> None:
     args = parse()
     if args.prepare:
         prepare(args.prepare, args.wheel)
-        print(f"{args.prepare}: written; preview.png shows tiles with their boxes")
+        print(f"{args.prepare}: written; preview.png shows tiles with their boxes", *counts(args.prepare), sep="\n")
         return
     if args.train:
         if not args.data.is_dir():
