@@ -110,6 +110,8 @@ def main() -> None:
         if not args.data.is_dir():
             raise InputError(f"{args.data} is not there: python -m benchmarks.trees --prepare writes it.")
         train_all(args)
+    if not (args.results / "trees.csv").exists():
+        raise InputError(f"{args.results} has no trees.csv: python -m benchmarks.trees --train writes it.")
     text = results.table(args.results / "trees.csv")
     write_text(args.results / "trees.md", text + "\n")
     print(text)
