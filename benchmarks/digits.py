@@ -10,21 +10,16 @@ config's own learning rate. Writes benchmarks/results/digits.csv and digits.md. 
 
 import argparse
 import os
-from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-
-import torch
 
 from brs_detr.data import digits
 from brs_detr.endings import add_debug, ends_with_a_sentence
-from brs_detr.engine import launch
-from brs_detr.engine.train_options import TrainOptions
 from brs_detr.files import write_text
 
 from . import digits_results
 from .digits_configs import FAMILIES, Run, write_config
+from .trainings import in_processes, train_quietly
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -59,34 +54,20 @@ def planned(args: argparse.Namespace) -> list[Run]:
     ]
 
 
-def train(run: Run, work_dir: Path) -> tuple[Run, dict[str, float] | Exception]:
-    """The result of a training, or the error that ended it. In a process of its own."""
-    folder = work_dir / run.name
-    config = write_config(run, folder)
-    try:
-        with (folder / "log.txt").open("w") as log, redirect_stdout(log), redirect_stderr(log):
-            launch.train(
-                str(config), TrainOptions(folder=str(folder / "run"), overwrite=True, epochs=run.epochs, seed=run.seed)
-            )
-        return run, digits_results.read(folder / "run")
-    except Exception as error:  # the other trainings go on
-        return run, error
+def train(run: Run, work_dir: Path) -> dict[str, float]:
+    """The result of a training."""
+    return digits_results.read(train_quietly(write_config(run, work_dir / run.name), run.epochs, run.seed))
 
 
 def train_all(args: argparse.Namespace) -> None:
-    """Every run that has no result yet. Processes are forked, so that they need not import everything again."""
+    """Every run that has no result yet."""
     digits.build(ROOT / "data" / "digits", digits.Parameters())
     path = args.results / "digits.csv"
     done = digits_results.finished(path)
     runs = [run for run in planned(args) if run not in done]
-    torch.set_num_threads(1)
-    with get_context("fork").Pool(args.jobs, maxtasksperchild=1) as pool:
-        for run, result in pool.imap_unordered(partial(train, work_dir=args.work_dir), runs):
-            if isinstance(result, Exception):
-                print(f"{run.name} failed: {result}", flush=True)
-                continue
-            digits_results.append(path, run, result)
-            print(run.name, *(f"{key} {value:.3f}" for key, value in result.items()), flush=True)
+    for run, result in in_processes(partial(train, work_dir=args.work_dir), runs, args.jobs):
+        digits_results.append(path, run, result)
+        print(run.name, *(f"{key} {value:.3f}" for key, value in result.items()), flush=True)
 
 
 @ends_with_a_sentence()

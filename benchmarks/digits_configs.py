@@ -68,15 +68,20 @@ class Run(NamedTuple):
 
 
 def write_config(run: Run, folder: Path) -> Path:
-    """The config of a run as one file in `folder`: evaluation at the end only, data loaded by the same thread."""
+    """The config of a run as one file in `folder`."""
     config = Config.fromfile(CONFIGS / f"{FAMILIES[run.family][run.variant]}_tiny_digits.py")
     if run.variant == "bucketed":
         set_method(config.model, "bucketed")
-    config.train_cfg.val_interval = run.epochs
+    config.merge_from_dict(CHANGES.get(run.variant, {}))
+    return write(config, run.epochs, folder)
+
+
+def write(config: Config, epochs: int, folder: Path) -> Path:
+    """A config as one file in `folder`: evaluation at the end only, data loaded by the same thread."""
+    config.train_cfg.val_interval = epochs
     config.default_hooks.checkpoint.save_best = None
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
         loader.update(num_workers=0, persistent_workers=False)
-    config.merge_from_dict(CHANGES.get(run.variant, {}))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.py"
     config.dump(path)

@@ -66,7 +66,7 @@ def _aps(groups: Groups) -> str:
     losses = list(dict.fromkeys(variant for _, variant, _ in groups))
     detectors = dict.fromkeys((family, epochs) for family, _, epochs in groups)
     rows = [
-        [family, epochs, *(_spread(groups.get((family, loss, epochs), []), "AP") for loss in losses)]
+        [family, epochs, *(spread(groups.get((family, loss, epochs), []), "AP") for loss in losses)]
         for family, epochs in detectors
     ]
     return markdown(["AP", "epochs", *losses], rows)
@@ -75,14 +75,15 @@ def _aps(groups: Groups) -> str:
 def _all_columns(groups: Groups) -> str:
     rows = []
     for (family, variant, epochs), found in groups.items():
-        scores = [_spread(found, name) for name in METRICS.values()]
+        scores = [spread(found, name) for name in METRICS.values()]
         times = _times(found, groups.get((family, "baseline", epochs), []))
         rows.append([family, variant, epochs, str(len(found)), *scores, *times])
     header = ["s / iteration", "to the baseline's", "loss, ms", "loss, % of the iteration"]
     return markdown(["detector", "loss", "epochs", "seeds", *METRICS.values(), *header], rows)
 
 
-def _spread(rows: Rows, name: str) -> str:
+def spread(rows: Rows, name: str) -> str:
+    """Mean and standard deviation of a column."""
     values = [float(row[name]) for row in rows if row[name]]
     if not values:
         return "-"

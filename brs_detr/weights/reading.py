@@ -32,7 +32,7 @@ def read_checkpoint(source: str | Path, device: str | torch.device = "cpu") -> d
     The file's first bytes decide how it is read, not its name. Its numbers are mapped into memory, not copied.
 
     Args:
-        source: a .pth or .safetensors file, its http(s) address, or ``torchvision://NAME``.
+        source: a .pth or .safetensors file, its http(s) address, ``torchvision://NAME`` or ``package://NAME/FILE``.
 
     Raises:
         CheckpointError: the file does not exist, is empty, truncated, of another format, or would run code, or

@@ -212,3 +212,23 @@ def test_weights_that_cannot_be_fetched(tmp_path):
     model = backbone("convnext_atto", pretrained=True, options={"pretrained_cfg_overlay": overlay})
     with pytest.raises(InputError, match="give a file"):
         model.init_weights()
+
+
+@pytest.mark.parametrize(
+    ("name", "besides"),
+    [("vit_small_patch14_dinov2", {"mask_token": torch.zeros(1, 48)}), ("vit_small_patch16_dinov3", {})],
+)
+def test_weights_of_dino_at_another_image_size(name, besides, tmp_path):
+    """Its features are those of timm's model made for that size, from the same file."""
+    torch.manual_seed(3)
+    small = {"depth": 2, "embed_dim": 48, "num_heads": 2}
+    path = str(tmp_path / "dino.pth")
+    torch.save(timm.create_model(name, **small).state_dict() | besides, path)
+    model = TimmBackbone(name, (-1,), options=small, init_cfg={"type": "PretrainedWeights", "checkpoint": path})
+    model.init_weights()
+    whole = timm.create_model(name, True, pretrained_cfg_overlay={"file": path}, img_size=(112, 224), **small)
+    sample = images(112, 224)
+    with torch.no_grad():
+        (expected,) = whole.eval().forward_intermediates(sample, indices=[1], norm=False, intermediates_only=True)
+        (found,) = model.eval()(sample)
+    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()

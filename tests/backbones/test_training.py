@@ -2,7 +2,10 @@
 
 import pytest
 import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
+from timm.models import get_pretrained_cfg
 
 from tests.reference import ROOT, build, needs_reference, recorded_batch, tiny_config
 from tests.weights.files import shell
@@ -17,8 +20,7 @@ def tiny_detector(detector, name):
     backbone = {**base.timm_backbone, "pretrained": False}
     backbone.pop("_delete_")
     if name.startswith("timm_vit"):
-        backbone.update(model_name="vit_tiny_patch16_224", options={"depth": 2})
-        base.timm_channels = [192, 192, 192]
+        backbone["options"] = {"depth": 2}
     cfg.model.train_cfg.rpn_proposal.update(nms_pre=50, max_per_img=50)
     cfg.model.backbone, cfg.model.neck.in_channels = backbone, base.timm_channels
     torch.manual_seed(0)
@@ -30,7 +32,7 @@ def tiny_detector(detector, name):
 @needs_reference
 @pytest.mark.parametrize(
     ("detector", "name"),
-    [("co_deformable_detr_r50", "timm_convnext_atto"), ("brs_detr_r50", "timm_vit_small")],
+    [("co_deformable_detr_r50", "timm_convnext_atto"), ("brs_detr_r50", "timm_vit_dinov3_small")],
 )
 def test_a_training_step(detector, name):
     model = tiny_detector(detector, name)
@@ -54,4 +56,26 @@ def test_the_configs_state_their_channels(name):
     backbone.pop("_delete_")
     model = shell(backbone)
     assert model.out_channels == base.timm_channels
-    assert model.strides == [8, 16, 32]
+    assert model.strides == base.get("timm_strides", [8, 16, 32])[:3]
+    if backbone.get("pretrained") or backbone.get("init_cfg"):  # they want the normalisation that timm states
+        trained = get_pretrained_cfg(backbone["model_name"])
+        for kind in ("mean", "std"):
+            stated = [255 * value for value in getattr(trained, kind)]
+            assert base.timm_preprocessor[kind] == pytest.approx(stated, abs=1)
+
+
+def test_patches_of_14_pixels_and_the_heads_anchors_lie_on_each_other():
+    """At any image size, padded by the preprocessor, maps have the sizes that the anchors' strides tell."""
+    cfg = Config.fromfile(str(ROOT / "configs" / "brs_detr" / "brs-detr_dinov2-s_1x_coco.py")).model
+    preprocessor, backbone = (
+        MODELS.build(cfg.data_preprocessor),
+        MODELS.build({**cfg.backbone, "options": {"depth": 1}}),
+    )
+    data = {"inputs": [torch.zeros(3, 90, 131)], "data_samples": [DetDataSample(metainfo={"img_shape": (90, 131)})]}
+    images = preprocessor(data)["inputs"]
+    assert images.shape[-2:] == (112, 140)
+    for head in ("rpn_head", "atss_head"):
+        strides = cfg[head].anchor_generator.strides
+        assert cfg.roi_head.bbox_roi_extractor.featmap_strides == strides[:4]
+        for x, stride in zip(backbone(images), strides, strict=False):
+            assert [side * stride for side in x.shape[-2:]] == [112, 140]

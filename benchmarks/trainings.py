@@ -1,0 +1,46 @@
+"""Small trainings one after another or side by side, each in a process of its own with one thread."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from brs_detr.engine import launch
+from brs_detr.engine.train_options import TrainOptions
+
+Run = TypeVar("Run")
+Result = TypeVar("Result")
+
+
+def train_quietly(config: Path, epochs: int, seed: int) -> Path:
+    """Train a config, and return the work directory, ``run`` beside it; in ``log.txt`` is what the training said."""
+    folder = config.parent / "run"
+    options = TrainOptions(folder=str(folder), overwrite=True, epochs=epochs, seed=seed)
+    with (config.parent / "log.txt").open("w") as log, redirect_stdout(log), redirect_stderr(log):
+        launch.train(str(config), options)
+    return folder
+
+
+def in_processes(function: Callable[[Run], Result], runs: Sequence[Run], jobs: int) -> Iterator[tuple[Run, Result]]:
+    """The result of each run as it ends, so many at a time; of one that fails the error is printed instead.
+
+    Processes are forked, so that they need not import everything again.
+    """
+    torch.set_num_threads(1)
+    with get_context("fork").Pool(jobs, maxtasksperchild=1) as pool:
+        for run, result in pool.imap_unordered(partial(_attempt, function), runs):
+            if isinstance(result, Exception):
+                print(f"{run} failed: {result}", flush=True)
+            else:
+                yield run, result
+
+
+def _attempt(function: Callable[[Run], Result], run: Run) -> tuple[Run, Result | Exception]:
+    try:
+        return run, function(run)
+    except Exception as error:  # the other trainings go on
+        return run, error
