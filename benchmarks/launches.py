@@ -23,13 +23,14 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from torch.utils._pytree import tree_leaves
 
 from brs_detr.files import write_text
-from brs_detr.losses import blocks, kernels, rank_sort_loss, solving
+from brs_detr.losses import RankSortLoss, blocks, kernels, solving
 from brs_detr.timing.recording import focal_loss
 from brs_detr.timing.report import environment
 
 from .problems import DELTA, Problem, training_step
 from .report import markdown, size
 
+LOSS = RankSortLoss(DELTA, loss_weight=2.0)
 RESULTS = Path(__file__).parent / "results" / "launches.md"
 SECONDS_A_LAUNCH = 4e-6
 BANDWIDTH = {"A100": 1555e9, "H100": 3350e9}  # bytes a second: A100 of 40 GB, H100 SXM
@@ -175,7 +176,7 @@ def total(costs: Iterable[Cost]) -> Cost:
 
 
 def rank_sort(inputs: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
-    return [term for pair in rank_sort_loss(inputs, delta=DELTA) for term in pair]
+    return [term for pair in LOSS(inputs) for term in pair]
 
 
 def focal(inputs: list[tuple[Tensor, Tensor]]) -> list[Tensor]:

@@ -63,7 +63,7 @@ class Together(nn.Module):
         self._forget()
 
     def _forget(self) -> None:
-        self._ranked: list[tuple[RankingLoss, Call]] = []
+        self._ranked: list[Call] = []
         self._pairs: list[tuple[Tensor, Tensor]] = []
         self._group: ProcessGroup | None = None
         self._results: list[Any] = []
@@ -86,7 +86,7 @@ class Together(nn.Module):
 
     def rank(self, loss: RankingLoss, problems: Sequence[tuple[Tensor, ...]], names: Sequence[str]) -> list[Later]:
         self._group, place = loss.group, len(self._ranked)
-        self._ranked.append((loss, loss.call(problems, name=names)))
+        self._ranked.append(loss.call(problems, name=names))
         return [Later(lambda k=k: self._results[place][k]) for k in range(len(problems))]
 
     def mean(self, pairs: Sequence[tuple[Tensor, Tensor]], group: ProcessGroup) -> list[Later]:
@@ -95,8 +95,7 @@ class Together(nn.Module):
         return [Later(lambda k=k: self._means[k]) for k in range(first, len(self._pairs))]
 
     def _solve(self) -> None:
-        results = self([call for _, call in self._ranked])
-        self._results = [loss.weighted(each) for (loss, _), each in zip(self._ranked, results, strict=True)]
+        self._results = self(self._ranked)
         self._means = weighted_means(self._pairs, self._group)
 
     def forward(self, calls: list[Call]) -> list[Any]:

@@ -63,21 +63,12 @@ class RankingLoss(nn.Module):
         name: str | Sequence[str] = "ranking loss",
     ) -> Any:
         """As the loss's function: (N,), (B, N), or a list of tuples. localisation: where the loss needs it."""
-        return self.weighted(solve([self.call(logits, targets, localisation, name=name)], self.group)[0])
+        return solve([self.call(logits, targets, localisation, name=name)], self.group)[0]
 
     def call(self, *problems: Any, name: str | Sequence[str]) -> Call:
-        """What `forward` solves, to be solved together with the calls of other losses; see `weighted`."""
-        fields = 3 if self.needs_localisation else 2
-        return Call(self.definition, self.method, (*problems, None, None)[:fields], name, self.backend)
-
-    def weighted(self, losses: Any) -> Any:
-        """What `forward` returns, from what `solve` did."""
-        return [self._weighted(each) for each in losses] if isinstance(losses, list) else self._weighted(losses)
-
-    def _weighted(self, losses: Any) -> Any:
-        if isinstance(losses, Tensor):
-            return self.loss_weight * losses
-        return type(losses)(*(self.loss_weight * term for term in losses))
+        """What `forward` solves, to be solved together with the calls of other losses."""
+        given = (*problems, None, None)[: 3 if self.needs_localisation else 2]
+        return Call(self.definition, self.method, given, name, self.backend, self.loss_weight)
 
     def balance(self, terms: dict[str, Tensor]) -> Tensor | None:
         """The value that a head's box losses are scaled to, given the named terms; None if they keep their own."""

@@ -28,6 +28,7 @@ class Call(NamedTuple):
     problems: (logits, targets[, localisation]), each (N,) or (B, N); or a list of such tuples, and None for the rest.
     name: what error messages begin with, one for all problems or one for each.
     backend: of method "exact", see `backends.use_kernels`.
+    weight: what all terms are multiplied by.
     """
 
     definition: RankingDefinition
@@ -35,6 +36,7 @@ class Call(NamedTuple):
     problems: tuple[Any, ...]
     name: str | Sequence[str]
     backend: str | None = None
+    weight: float = 1.0
 
 
 def solve(calls: Sequence[Call], group: ProcessGroup | None = None) -> list[Any]:
@@ -92,9 +94,10 @@ class Part:
 
     def terms(self, processes: int) -> list[tuple[Tensor, ...]]:
         """The terms of each problem, 0-dim tensors."""
-        batch = self.batch
-        terms = RankingFunction.apply(batch.logits, batch.localisation, batch.targets, self, processes).unbind()
-        return [terms[row :: len(batch.logits)] for row in range(len(batch.logits))]
+        batch, weight = self.batch, self.call.weight
+        terms = RankingFunction.apply(batch.logits, batch.localisation, batch.targets, self, processes)
+        each = (terms if weight == 1 else weight * terms).unbind()
+        return [each[row :: len(batch.logits)] for row in range(len(batch.logits))]
 
 
 class PreparedCall:

@@ -92,47 +92,50 @@ def break_points(
     row = tl.program_id(1).to(tl.int64)
     i = tl.program_id(0) * TILE + tl.arange(0, TILE)
     inside = i < P
-    row_x, row_at = logits + row * P, positions + row * P
+    row_x, row_at, tables = logits + row * P, positions + row * P, (elements, sloped, width, rounding, thresholds)
+    dtype: tl.constexpr = thresholds.dtype.element_ty
     x = tl.load(row_x + i, mask=inside, other=0)
     foot = tl.load(row_at + i, mask=inside, other=0) - at_zero
-    top = foot + 1
     next_foot = tl.load(row_at + i + 1, mask=i + 1 < P, other=float("inf")) - at_zero
 
     tops = _number_below(row_at, foot, at_zero, 1, False, inside, P)  # before this foot, at most i
-    threshold = _threshold_of_foot(x, delta, thresholds.dtype.element_ty)
-    x_before = tl.load(row_x + tops - 1, mask=inside & (tops > 0), other=0)
-    before = _threshold_of_top(x_before, delta, thresholds.dtype.element_ty)
+    before = _threshold_of_top(tl.load(row_x + tops - 1, mask=inside & (tops > 0), other=0), delta, dtype)
+    threshold = _threshold_of_foot(x, delta, dtype)
     threshold = tl.where(tops > 0, tl.maximum(threshold, before), threshold)
     next_top = tl.load(row_at + tops, mask=inside, other=0) - at_zero + 1
-    place = row * 2 * P + i + tops
+    above = (threshold.to(tl.float64) - x + delta) * per_width
+    here = inside, tl.minimum(next_foot, next_top) - foot, above, threshold  # a ramp begins here
+    _store(tables, origin, row, 2 * P, i + tops, inside, i, here)
     tl.store(places + row * 2 * P + i, i + tops, mask=inside)
-    tl.store(elements + place, i, mask=inside)
-    tl.store(sloped + place, inside, mask=inside)  # a ramp begins here
-    tl.store(width + place, tl.minimum(next_foot, next_top) - foot, mask=inside)
-    tl.store(rounding + place, (threshold.to(tl.float64) - x + delta) * per_width, mask=inside)
-    tl.store(thresholds + place, threshold, mask=inside)
-    tl.store(origin + place + row + 1, threshold, mask=inside)
 
+    top = foot + 1
     feet = _number_below(row_at, top, at_zero, 0, True, inside, P)  # before this top, above i
-    threshold = _threshold_of_top(x, delta, thresholds.dtype.element_ty)
-    x_before = tl.load(row_x + feet - 1, mask=inside, other=0)
-    threshold = tl.maximum(threshold, _threshold_of_foot(x_before, delta, thresholds.dtype.element_ty))
-    on_ramp = feet > i + 1
+    before = _threshold_of_foot(tl.load(row_x + feet - 1, mask=inside, other=0), delta, dtype)
+    threshold = tl.maximum(_threshold_of_top(x, delta, dtype), before)
     later_foot = tl.load(row_at + feet, mask=inside & (feet < P), other=float("inf")) - at_zero
-    place = row * 2 * P + i + feet
+    above = (threshold.to(tl.float64) - x - delta) * per_width
+    here = feet > i + 1, tl.minimum(later_foot, next_foot + 1) - top, above, threshold
+    _store(tables, origin, row, 2 * P, i + feet, inside, P + i, here)
     tl.store(places + row * 2 * P + P + i, i + feet, mask=inside)
-    tl.store(elements + place, P + i, mask=inside)
-    tl.store(sloped + place, on_ramp, mask=inside)
-    tl.store(width + place, tl.where(on_ramp, tl.minimum(later_foot, next_foot + 1) - top, 0), mask=inside)
-    tl.store(rounding + place, tl.where(on_ramp, (threshold.to(tl.float64) - x - delta) * per_width, 0), mask=inside)
-    tl.store(thresholds + place, threshold, mask=inside)
-    tl.store(origin + place + row + 1, tl.where(on_ramp, threshold, 0), mask=inside)
 
     if tl.program_id(0) == 0:
         lowest = tl.load(row_x) - delta
         lowest = tl.where(tl.load(weights + row * P) > 0, lowest, float("inf"))
         tl.store(lowest_relevant + row, lowest.to(lowest_relevant.dtype.element_ty))
         tl.store(origin + row * (2 * P + 1), 0.0)
+
+
+@triton.jit
+def _store(tables, origin, row, E, m, inside, element, here):
+    """One break point of each positive, at place m of its row."""
+    elements, sloped, width, rounding, thresholds = tables
+    on_ramp, to_next, above, threshold = here
+    tl.store(elements + row * E + m, element, mask=inside)
+    tl.store(sloped + row * E + m, on_ramp, mask=inside)
+    tl.store(width + row * E + m, tl.where(on_ramp, to_next, 0), mask=inside)
+    tl.store(rounding + row * E + m, tl.where(on_ramp, above, 0), mask=inside)
+    tl.store(thresholds + row * E + m, threshold, mask=inside)
+    tl.store(origin + row * (E + 1) + m + 1, tl.where(on_ramp, threshold, 0), mask=inside)
 
 
 @triton.jit
