@@ -14,8 +14,20 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 Sampler = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+_sizes: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
+def level_sizes(shapes: Tensor) -> list[tuple[int, int]]:
+    """Height and width of each level, of (L, 2) that is never written to: the host reads a tensor once, for all layers
+    of a step and both passes."""
+    if shapes not in _sizes:
+        _sizes[shapes] = [(h, w) for h, w in shapes.tolist()]
+    return _sizes[shapes]
 
 
 def grid_sample_attention(
@@ -34,7 +46,7 @@ def grid_sample_attention(
         (B, Q, G * D).
     """
     B, Q, G, _, _, _ = locations.shape
-    sizes: list[tuple[int, int]] = shapes.tolist()  # the split needs them on the host: one copy a call
+    sizes = level_sizes(shapes)
     maps = value.split([h * w for h, w in sizes], dim=1)
     grids = 2 * locations - 1
     samples = [
