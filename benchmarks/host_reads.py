@@ -1,11 +1,11 @@
-"""How often the host waits for the device in one training step of each detector.
+"""What crosses between host and GPU in one training step of each detector.
 
     python -m benchmarks.host_reads
 
-A read is an operation that would make the host wait for a GPU: `nonzero`, `item`, a copy, indexing by a mask. It is
-ours if the innermost frame of this project or of OpenMMLab's that led to it is ours; `brs_detr/ops` stands in for
-mmcv. Counted on the CPU, for the tiny config of every detector, of which one with a ranking loss where there is one.
-Writes benchmarks/results/host_reads.md.
+A read is an operation that makes the host wait for a GPU: `nonzero`, `item`, a copy to the host, indexing by a mask. A
+copy to the GPU is data, or a constant that was built on the host. It is ours if the innermost frame of this project or
+of OpenMMLab's that led to it is ours; `brs_detr/ops` stands in for mmcv. Counted on a stand-in for a GPU, for the tiny
+config of every detector, of which one with a ranking loss where there is one. Writes benchmarks/results/host_reads.md.
 """
 
 import logging
@@ -22,13 +22,16 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.structures import InstanceData
-from torch import nn
+from torch import Tensor, nn
 
 import brs_detr.registry  # noqa: F401
 from brs_detr.endings import ends_with_a_sentence
 from brs_detr.engine.progress.console import silence_third_parties
 from brs_detr.timing.counting import CountSynchronisations
+
+from .stand_in_gpu import COPY, READ, SENT, StandInGPU, move, standing_in
 
 ROOT = Path(__file__).resolve().parents[1]
 HELPERS = ROOT / "brs_detr" / "heads" / "host.py"
@@ -48,11 +51,13 @@ CONFIGS = (
 )
 BY_FUNCTION = "brs_detr/brs-detr"  # the config whose reads are listed
 TITLE = """\
-How often the host waits for the device in one training step, forward and backward of two images, by whose code asks
-for it; by `python -m benchmarks.host_reads`. A call of the losses reads once; the rest of their column is `nonzero`,
-which they use on the CPU, where this is counted, and replace on a GPU."""
+What crosses between host and GPU in one training step of two images, forward, backward, clipping and AdamW, by whose
+code asks for it; by `python -m benchmarks.host_reads`, on a stand-in for a GPU whose losses take torch. Reads are what
+the host waits for. Copies are those to the GPU: the images and objects of a step, matches, and constants that are built
+on the host."""
 TITLE_BY_FUNCTION = f"""\
-The functions that make the host wait in a step of `{BY_FUNCTION}_tiny_digits.py`:"""
+The functions that read or copy in a step of `{BY_FUNCTION}_tiny_digits.py`. The host waits for a copy, unless it is
+from pinned memory or says that it need not."""
 KINDS = OURS, LOSSES, OPENMMLAB, OTHER = "heads and detectors", "losses", "mmdet and mmcv", "elsewhere"
 
 
@@ -90,6 +95,30 @@ def kind_of(path: Path) -> str | None:
     return OPENMMLAB if {"mmdet", "mmcv", "mmengine"} & set(path.parts) else None
 
 
+class Crossings(StandInGPU):
+    """Counts what crosses by whose code asked for it, and by its function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by = Counter[tuple[str, str]]()
+        self.by_function = Counter[tuple[str, tuple[str, str]]]()
+
+    def found(self, crossing: str) -> None:
+        super().found(crossing)
+        asking = reader(sys._getframe(2))
+        self.by[crossing, asking[0]] += 1
+        self.by_function[crossing, asking] += 1
+
+    def copies(self, kind: str) -> int:
+        return self.by[COPY, kind] + self.by[SENT, kind]
+
+    def functions(self) -> list[tuple]:
+        """Rows of the table of functions, those that read most first."""
+        found = {asking for _, asking in self.by_function}
+        rows = [(*(self.by_function[crossing, each] for crossing in (READ, COPY, SENT)), *each) for each in found]
+        return sorted(rows, key=lambda row: ([-number for number in row[:3]], row[3:]))
+
+
 def host_reads(step: Callable[[], object]) -> HostReads:
     """The reads of `step`, which runs once on the CPU."""
     with HostReads() as reads:
@@ -97,12 +126,15 @@ def host_reads(step: Callable[[], object]) -> HostReads:
     return reads
 
 
+def config_of(name: str) -> Config:
+    return Config.fromfile(str(ROOT / "configs" / f"{name}_tiny_digits.py"))
+
+
 def tiny_model(name: str) -> nn.Module:
     """The tiny digits model of a config such as `atss/brs-atss`, from a fixed seed."""
     register_all_modules()
-    cfg = Config.fromfile(str(ROOT / "configs" / f"{name}_tiny_digits.py"))
     torch.manual_seed(0)
-    model = MODELS.build(cfg.model)
+    model = MODELS.build(config_of(name).model)
     model.init_weights()
     return model.train()
 
@@ -126,17 +158,34 @@ def batch() -> dict[str, list]:
     return dict(inputs=inputs, data_samples=samples)
 
 
-def training_step(model: nn.Module, data: dict[str, list]) -> None:
-    """Forward and backward of one batch."""
+def training_step(model: nn.Module, data: dict[str, list]) -> dict[str, Tensor]:
+    """Forward and backward of one batch. Returns the logged losses."""
     data = model.data_preprocessor(data, training=True)
-    loss, _ = model.parse_losses(model.loss(data["inputs"], data["data_samples"]))
+    loss, logged = model.parse_losses(model.loss(data["inputs"], data["data_samples"]))
     loss.backward()
+    return logged
 
 
-def reads_of(name: str) -> HostReads:
-    """The reads of one training step of a config; always the same ones, but for the limits of rounding."""
-    model, data = tiny_model(name), batch()
-    return host_reads(lambda: training_step(model, data))
+def whole_step(model: nn.Module, name: str) -> dict[str, Tensor]:
+    """Forward, backward, clipping and the step of a config's own optimiser, of `batch()`. Returns the logged losses."""
+    optimizer = build_optim_wrapper(model, config_of(name).optim_wrapper)
+    logged = training_step(model, batch())
+    optimizer.step()
+    return logged
+
+
+def crossings_of(name: str) -> Crossings:
+    """Those of one training step of a config; always the same ones, but for the limits of rounding."""
+    model = tiny_model(name)
+    move(model)
+    with standing_in(Crossings()) as crossings:
+        whole_step(model, name)
+    return crossings
+
+
+def row(name: str, crossings: Crossings) -> tuple:
+    reads, copies = ([count(kind) for kind in KINDS] for count in (lambda k: crossings.by[READ, k], crossings.copies))
+    return f"`{name}_tiny_digits.py`", *reads, *copies
 
 
 def table(heads: tuple[str, ...], rows: list[tuple]) -> str:
@@ -150,12 +199,13 @@ def main() -> None:
     logging.disable(logging.INFO)  # of every initialised weight
     rows, functions = [], []
     for name in CONFIGS:
-        reads = reads_of(name)
-        rows.append((f"`{name}_tiny_digits.py`", *(reads.by[kind] for kind in KINDS)))
+        crossings = crossings_of(name)
+        rows.append(row(name, crossings))
         if name == BY_FUNCTION:
-            functions = [(number, kind, f"`{where}`") for (kind, where), number in reads.by_function.most_common()]
+            functions = [(*each, f"`{function}`") for *each, function in crossings.functions()]
         print(*rows[-1], flush=True)
-    tables = table(("config", *KINDS), rows), table(("reads", "of", "function"), functions)
+    heads = (*(f"reads: {kind}" for kind in KINDS), *(f"copies: {kind}" for kind in KINDS))
+    tables = table(("config", *heads), rows), table((READ, COPY, SENT, "of", "function"), functions)
     RESULTS.write_text("\n\n".join((TITLE, tables[0], TITLE_BY_FUNCTION, tables[1])) + "\n")
 
 

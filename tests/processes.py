@@ -11,6 +11,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+import tests.conftest  # noqa: F401  as in the process of the tests, also where another file's preloading counts
+
 # Processes are forked from one that has imported everything, once for all tests that one pytest runs.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(

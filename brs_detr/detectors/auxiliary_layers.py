@@ -1,8 +1,20 @@
 """What Co-DETR's transformer has and mmdet's has not: maps for auxiliary heads, and queries made of their positives."""
 
 import torch
+from mmdet.models.layers import DeformableDetrTransformerEncoder
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+
+from brs_detr.ops.deformable_attention import level_sizes
+
+
+def encoder_reference_points(spatial_shapes: Tensor, valid_ratios: Tensor, device: torch.device) -> Tensor:
+    """mmdet's of its encoder, (N, sum of H * W, levels, 2), for which the host would read each height and width.
+
+    spatial_shapes: (levels, 2); valid_ratios: (N, levels, 2).
+    """
+    sizes = level_sizes(spatial_shapes)
+    return DeformableDetrTransformerEncoder.get_encoder_reference_points(sizes, valid_ratios, device)
 
 
 class MemoryMaps(BaseModule):

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from brs_detr.errors import InputError
 from brs_detr.heads import AuxiliaryQueries, AuxiliarySamples, select_queries
+from brs_detr.ops.deformable_attention import level_sizes
 
-from .auxiliary_layers import AuxiliaryQueryEmbedding, MemoryMaps
+from .auxiliary_layers import AuxiliaryQueryEmbedding, MemoryMaps, encoder_reference_points
 
 EVAL_MODULES = ("detr", "one-stage", "two-stage")
 
@@ -75,6 +76,7 @@ class CoDETR(DeformableDETR):
         self.query_embedding = nn.Embedding(self.num_queries, self.embed_dims)
         self.memory_maps = MemoryMaps(self.embed_dims)
         self.auxiliary_query_embedding = AuxiliaryQueryEmbedding(2, self.embed_dims)
+        self.encoder.get_encoder_reference_points = encoder_reference_points
 
     def get_proposal_pos_embed(self, proposals: Tensor) -> Tensor:
         """Sine embedding (N, Q, 2 * channels) of boxes (N, Q, 4), cxcywh before the sigmoid, for any width."""
@@ -95,6 +97,12 @@ class CoDETR(DeformableDETR):
         decoder_inputs, head_inputs = super().pre_decoder(memory, memory_mask, spatial_shapes)
         content = self.query_embedding.weight.expand_as(decoder_inputs["query"])
         return {**decoder_inputs, "query": content}, head_inputs
+
+    def gen_encoder_output_proposals(
+        self, memory: Tensor, memory_mask: Tensor, spatial_shapes: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As mmdet's: memory and proposals (N, sum of H * W, channels or 4). spatial_shapes: (levels, 2)."""
+        return super().gen_encoder_output_proposals(memory, memory_mask, level_sizes(spatial_shapes))
 
     def _check_number_of_proposals(self, memory: Tensor) -> None:
         if memory.shape[1] < self.num_queries:

@@ -6,12 +6,34 @@ For each of those the host waits for a GPU. Here it waits once an image, for the
 from typing import Any
 
 import torch
+from mmdet.models import ATSSHead
+from mmdet.models.dense_heads.anchor_head import AnchorHead
 from mmdet.models.task_modules import AssignResult, MaxIoUAssigner, PseudoSampler, SamplingResult
 from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from .host import indices_of_each
+from .host import indices_of_each, to_device
+
+
+class PlacedAnchorsMixin(AnchorHead):
+    """Anchors of one location, which mmdet copies to the device at each step and level, are there from the first on."""
+
+    def get_anchors(self, featmap_sizes: list, batch_img_metas: list[dict], device: Any = "cuda") -> tuple:
+        """As mmdet's: anchors (A, 4) xyxy and which are valid (A,), by image and level."""
+        base = self.prior_generator.base_anchors
+        if not base[0].is_cuda:
+            placed = to_device(torch.cat(base), torch.device(device))
+            self.prior_generator.base_anchors = list(placed.split([len(anchors) for anchors in base]))
+        return super().get_anchors(featmap_sizes, batch_img_metas, device=device)
+
+
+class OneReadATSSMixin(PlacedAnchorsMixin, ATSSHead):
+    """mmdet's ATSS head, of whose levels the host reads together how many anchors are inside."""
+
+    def get_num_level_anchors_inside(self, num_level_anchors: list[int], inside_flags: Tensor) -> list[int]:
+        """inside_flags: (A,), of the anchors of all levels, so many each."""
+        return torch.stack([flags.sum() for flags in inside_flags.split(num_level_anchors)]).tolist()
 
 
 @TASK_UTILS.register_module()

@@ -7,14 +7,14 @@ centerness or IoU branch as a second score.
 from typing import Any
 
 import torch
-from mmdet.models import ATSSHead, PAAHead, RPNHead
-from mmdet.models.dense_heads.anchor_head import AnchorHead
+from mmdet.models import PAAHead, RPNHead
 from mmdet.models.utils import images_to_levels, levels_to_images, multi_apply
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.utils import ConfigType, InstanceList, OptConfigType, OptInstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from .anchor_assignment import OneReadATSSMixin, PlacedAnchorsMixin
 from .ranking import RankingMixin, Samples, positive_indices, positive_losses
 
 FOCAL = dict(type="FocalLoss", use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
@@ -25,7 +25,7 @@ def flatten_level(prediction: Tensor, channels: int) -> Tensor:
     return prediction.permute(0, 2, 3, 1).reshape(-1, channels)
 
 
-class AnchorRankingMixin(RankingMixin, AnchorHead):
+class AnchorRankingMixin(RankingMixin, PlacedAnchorsMixin):
     """`loss_by_feat` of an anchor head, by ranking. `get_targets` must return the anchors first, as ATSS's does.
 
     Raises ValueError if `loss_cls` does not say `use_sigmoid=True`: there is no background class.
@@ -115,7 +115,7 @@ class RankingRPNHead(AnchorRankingMixin, RPNHead):
 
 
 @MODELS.register_module()
-class RankingATSSHead(AnchorRankingMixin, ATSSHead):
+class RankingATSSHead(AnchorRankingMixin, OneReadATSSMixin):
     """ATSS without its centerness branch: a ranking loss needs no second score to order the boxes."""
 
     ranking_name = "ATSS head"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from mmdet.models import ATSSHead, StandardRoIHead
+from mmdet.models import StandardRoIHead
 from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
@@ -17,6 +17,7 @@ from mmdet.utils import InstanceList
 from torch import Tensor
 from torch.nn.functional import pad
 
+from .anchor_assignment import OneReadATSSMixin
 from .anchor_heads import RankingATSSHead
 from .host import image_scales
 from .matching import QueryTargets
@@ -100,7 +101,7 @@ def collecting(head: Any) -> Iterator[list]:
         del head.collected
 
 
-class CoATSSMixin(ATSSHead):
+class CoATSSMixin(OneReadATSSMixin):
     """Returns the assigned anchors of a training step beside its losses."""
 
     collected: list[tuple] | None = None

@@ -15,9 +15,21 @@ from typing import TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 Sampler = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 Result = TypeVar("Result")
+
+
+_sizes: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
+def level_sizes(shapes: Tensor) -> list[tuple[int, int]]:
+    """Height and width of each level, of (L, 2) that is never written to: the host reads a tensor once, for all layers
+    of a step and both passes."""
+    if shapes not in _sizes:
+        _sizes[shapes] = [(h, w) for h, w in shapes.tolist()]
+    return _sizes[shapes]
 
 
 def grid_sample_attention(
@@ -41,9 +53,9 @@ def grid_sample_attention(
 
 def levels_of(
     value: Tensor, shapes: Tensor, locations: Tensor, weights: Tensor
-) -> Iterator[tuple[list[int], Tensor, Tensor, Tensor]]:
+) -> Iterator[tuple[tuple[int, int], Tensor, Tensor, Tensor]]:
     """Height and width of each level, and views of what belongs to it."""
-    sizes: list[list[int]] = shapes.tolist()  # the split needs them on the host: one copy a call
+    sizes = level_sizes(shapes)
     maps = value.split([h * w for h, w in sizes], dim=1)
     return zip(sizes, maps, locations.unbind(3), weights.unbind(3), strict=True)
 

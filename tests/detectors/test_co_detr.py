@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from mmdet.models import DeformableDETR
+from mmdet.models.layers import DeformableDetrTransformerEncoder
 from mmengine.config import Config
 from torch import nn
 
@@ -71,3 +73,19 @@ def test_unscaled_box_losses_are_logged_but_not_added() -> None:
     balanced = losses["loss_rank"] + losses["loss_sort"]
     torch.testing.assert_close(losses["loss_bbox"], balanced)
     torch.testing.assert_close(losses["loss_iou"], balanced)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_sizes_that_the_host_knows_change_no_bit(masked: bool) -> None:
+    model = build_model(Config.fromfile(str(ROOT / "configs" / f"{TINY[1]}.py"))).eval()
+    shapes, ratios = torch.tensor([[6, 7], [3, 4]]), torch.rand(2, 2, 2) / 2 + 0.5
+    ours = model.encoder.get_encoder_reference_points(shapes, ratios, device=ratios.device)
+    assert torch.equal(
+        ours, DeformableDetrTransformerEncoder.get_encoder_reference_points(shapes, ratios, device=ratios.device)
+    )
+    memory = torch.rand(2, 54, model.embed_dims)
+    mask = torch.zeros(2, 54, dtype=torch.bool)
+    mask[1, 5:42:7] = mask[1, 6:42:7] = mask[1, 45::4] = True  # the last columns of both levels
+    given = memory, mask if masked else None, shapes
+    found = model.gen_encoder_output_proposals(*given), DeformableDETR.gen_encoder_output_proposals(model, *given)
+    assert all(map(torch.equal, *found))

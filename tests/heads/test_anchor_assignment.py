@@ -4,12 +4,15 @@ from typing import Any
 
 import pytest
 import torch
+from mmdet.models import ATSSHead
 from mmdet.models.task_modules import AssignResult
 from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from benchmarks.host_reads import OURS, host_reads
+from benchmarks.stand_in_gpu import GPU, StandInGPU, standing_in
+from brs_detr.heads.anchor_assignment import OneReadATSSMixin
 
 RPN = dict(pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3, match_low_quality=True)
 ROI = dict(pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5, match_low_quality=False)
@@ -68,3 +71,36 @@ def test_the_host_reads_once_an_image() -> None:
     sampler = TASK_UTILS.build(dict(type="OneReadPseudoSampler"))
     reads = host_reads(lambda: sampler.sample(assigner.assign_wrt_overlaps(overlaps, labels), anchors, truth))
     assert reads.by == {OURS: 1}
+
+
+def anchors_of(head: ATSSHead, device: torch.device) -> list[Tensor]:
+    anchors, valid = head.get_anchors([(4, 5), (2, 3)], [dict(pad_shape=(30, 40))], device=device)
+    return [*anchors[0], *valid[0]]
+
+
+def atss_heads() -> list[ATSSHead]:
+    generator = dict(type="AnchorGenerator", ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=[8, 16])
+    return [kind(2, 8, stacked_convs=0, anchor_generator=generator) for kind in (OneReadATSSMixin, ATSSHead)]
+
+
+def test_anchors_inside_are_those_of_mmdet() -> None:
+    ours, theirs = atss_heads()
+    assert all(map(torch.equal, *(anchors_of(head, torch.device("cpu")) for head in (ours, theirs))))
+    flags = torch.rand(26) > 0.4
+    assert host_reads(lambda: ours.get_num_level_anchors_inside([20, 6], flags)).by == {OURS: 1}
+    numbers = [head.get_num_level_anchors_inside([20, 6], flags) for head in (ours, theirs)]
+    assert numbers[0] == numbers[1]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="stands in for a GPU, where there is none")
+def test_anchors_are_copied_to_a_gpu_once() -> None:
+    ours, theirs = atss_heads()
+    expected = anchors_of(theirs, torch.device("cpu"))
+    with standing_in(StandInGPU()) as mode:
+        first = anchors_of(ours, GPU)
+        before = mode.number.copy()
+        again = anchors_of(ours, GPU)
+        assert mode.number == before
+        for one, two, other in zip(first, again, expected, strict=True):
+            assert torch.equal(one.values, other)
+            assert torch.equal(two.values, other)

@@ -120,8 +120,7 @@ def as_if_large() -> Iterator[None]:
 
 @contextmanager
 def as_if_large_on_a_gpu() -> Iterator[None]:
-    """Small problems go through the Triton kernels, pairs of positives too: in Triton's interpreter where there is no
-    GPU."""
+    """Small problems go through the Triton kernels, pairs of positives too: in Triton's interpreter."""
     with as_if_large(), ExitStack() as stack:
         of_a_gpu = blocks.GPU._replace(few_positive_pairs=1 << 30)
         stack.enter_context(mock.patch.multiple(blocks, CPU=of_a_gpu, GPU=of_a_gpu))

@@ -1,4 +1,4 @@
-"""The Triton kernels: on a GPU as they are, elsewhere in Triton's interpreter."""
+"""The Triton kernels in Triton's interpreter; `test_cuda.py` runs them where there is a GPU."""
 
 import os
 import re
