@@ -48,7 +48,8 @@ class Problem(NamedTuple):
         return float(ranking.detach()), count * logits.grad[count:]
 
     def break_points(self) -> BreakPoints:
-        return BreakPoints(self.positives[None], STEP, torch.float64)
+        positives = self.positives[None]
+        return BreakPoints(positives, STEP.positions(positives), STEP, torch.float64)
 
 
 EXAMPLE = Problem(torch.tensor([0.0]).double(), torch.tensor([-0.3, -0.1, 0.1, 1.9]).double())

@@ -4,15 +4,17 @@
 
 Needs Triton and no GPU: on the CPU the losses take the ways of a GPU, kernels are counted instead of run, and every
 operator of torch that computes counts as one launch that reads its arguments and writes its results; a view counts as
-none, and of what is indexed only the entries that are taken. Some operators launch several kernels (a sort, a prefix
-sum), so that a profiler on a GPU shows more. Writes benchmarks/results/launches.md.
+none, and of what is indexed only the entries that are taken. Some operators launch several kernels (a sort, a sum), so
+that a profiler on a GPU shows more. Copies count as none: one to the host for each call, one from it for each batch.
+Gradients of the terms are given. Beside it focal loss, counted alike. Times are predicted from these counts: nothing
+was measured. Writes benchmarks/results/launches.md.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
@@ -22,14 +24,16 @@ from torch.utils._pytree import tree_leaves
 
 from brs_detr.files import write_text
 from brs_detr.losses import blocks, kernels, rank_sort_loss, solving
+from brs_detr.timing.recording import focal_loss
 from brs_detr.timing.report import environment
 
 from .problems import DELTA, Problem, training_step
 from .report import markdown, size
 
 RESULTS = Path(__file__).parent / "results" / "launches.md"
-HEADER = ("problems", "P", "N", "launches forward", "backward", "bytes read and written")
-KERNELS = ("histogram", "gradient", "pair_sums")
+SECONDS_A_LAUNCH = 4e-6
+BANDWIDTH = {"A100": 1555e9, "H100": 3350e9}  # bytes a second: A100 of 40 GB, H100 SXM
+HEADER = ("problems", "P", "N", "launches forward", "backward", "bytes", *(f"ms, {gpu}" for gpu in BANDWIDTH))
 aten = torch.ops.aten
 ALLOCATING = {aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.new_empty_strided}
 FILLING = {
@@ -53,7 +57,8 @@ class Launches(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         result, operator = function(*args, **(kwargs or {})), function.overloadpacket
-        if function.namespace == "aten" and not function.is_view and operator not in ALLOCATING:
+        computes = function.namespace == "aten" and not function.is_view and operator not in ALLOCATING
+        if computes and any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
             self.add(str(operator), moved(operator, args, kwargs, result))
         return result
 
@@ -84,51 +89,115 @@ def _extent(tensor: Tensor) -> int:
 
 
 class Counted:
-    """Takes a kernel's place, and counts its launches. function: what the host reads of its results, if anything."""
+    """Takes a kernel's place, and counts its launches: each argument is read or written once.
 
-    def __init__(self, name: str, launches: Launches, function: Callable[..., None] | None = None) -> None:
-        self.name, self.launches, self.function = name, launches, function
+    size: bytes, of a kernel that leaves most of its arguments alone. function: what the host reads of its results.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        launches: Launches,
+        size: Callable[..., int] = lambda *args: size_of(args),
+        function: Callable[..., None] | None = None,
+    ) -> None:
+        self.name, self.launches, self.size, self.function = name, launches, size, function
 
     def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
-        def launch(*args: Any, **sizes: int) -> None:
-            self.launches.add(self.name, size_of(args))
-            if self.function is not None:
-                with _disable_current_modes():
+        def launch(*args: Any) -> None:
+            with _disable_current_modes():
+                self.launches.add(self.name, self.size(*args))
+                if self.function is not None:
                     self.function(*args)
 
         return launch
 
 
-def scan(
-    logits: Tensor, targets: Tensor, positive: Tensor, lowest: Tensor, highest: Tensor, numbers: Tensor, *_
-) -> None:
+def scan(logits: Tensor, targets: Tensor, lowest: Tensor, highest: Tensor, numbers: Tensor, *sizes: int) -> None:
     """As the kernel, but with all extremes 0."""
-    torch.gt(targets, 0, out=positive)
-    numbers.zero_()[:, 0] = positive.sum(-1)
+    _, length, blocks = sizes
+    padded = torch.nn.functional.pad(targets > 0, (0, -length % kernels.BLOCK))
+    torch.sum(padded.unflatten(1, (blocks, kernels.BLOCK)), -1, dtype=torch.int32, out=numbers)
     lowest.zero_(), highest.zero_()
+
+
+def summarise(lowest: Tensor, highest: Tensor, numbers: Tensor, before: Tensor, statistics: Tensor, *_: int) -> None:
+    """As the kernel, but with all extremes 0."""
+    statistics.zero_()[:, 4] = numbers.sum(-1)
+
+
+def collected(
+    logits: Tensor, targets: Tensor, numbers: Tensor, before: Tensor, fields: Tensor, source: Tensor, *_: int
+) -> int:
+    """Bytes: targets in blocks with positives, logits of positives."""
+    searched = min(targets.numel(), int(numbers.count_nonzero()) * kernels.BLOCK) * targets.itemsize
+    return searched + len(source) * logits.itemsize + size_of((numbers, before, fields, source))
+
+
+def put(result: Tensor, values: Tensor, source: Tensor, *_: int) -> int:
+    """Bytes: the gradient at positives."""
+    return size_of((values, source)) + source.numel() * result.itemsize
 
 
 @contextmanager
 def as_on_a_gpu() -> Iterator[Launches]:
     """Counts what a GPU would do; values are void."""
     launches = Launches()
+    counted = {name: Counted(name, launches) for name in kernels.NAMES}
+    counted["scan"].function, counted["summarise"].function = scan, summarise
+    counted["collect"].size, counted["put"].size = collected, put
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(blocks, "CPU", blocks.GPU))
         stack.enter_context(mock.patch.object(solving, "use_kernels", return_value=True))
-        stack.enter_context(mock.patch.object(kernels, "scan", Counted("scan", launches, scan)))
-        stack.enter_context(mock.patch.multiple(kernels, **{name: Counted(name, launches) for name in KERNELS}))
+        stack.enter_context(mock.patch.multiple(kernels, **counted))
         stack.enter_context(launches)
         yield launches
 
 
-def count(problems: list[Problem]) -> tuple[int, int, int]:
-    """Launches of the forward and of the backward pass of one call, and their bytes."""
+class Cost(NamedTuple):
+    """Launches of the forward and of the backward pass, and the bytes of both."""
+
+    forward: int
+    backward: int
+    bytes: int
+
+    def seconds(self, gpu: str) -> float:
+        """Predicted, as if nothing overlapped."""
+        return (self.forward + self.backward) * SECONDS_A_LAUNCH + self.bytes / BANDWIDTH[gpu]
+
+    def cells(self, needed: int) -> list[str]:
+        times = [f"{1e3 * self.seconds(gpu):.2f}" for gpu in BANDWIDTH]
+        return [str(self.forward), str(self.backward), f"{self.bytes / needed:.2f}", *times]
+
+
+def total(costs: Iterable[Cost]) -> Cost:
+    return Cost(*map(sum, zip(*costs, strict=True)))
+
+
+def rank_sort(inputs: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+    return [term for pair in rank_sort_loss(inputs, delta=DELTA) for term in pair]
+
+
+def focal(inputs: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+    """As mmdet computes it where mmcv is not compiled."""
+    return [focal_loss(x, y) for x, y in inputs]
+
+
+def count(problems: list[Problem], loss: Callable[[list[tuple[Tensor, Tensor]]], list[Tensor]] = rank_sort) -> Cost:
+    """Of one call."""
     logits = [x.detach().requires_grad_() for x, _ in problems]
     with as_on_a_gpu() as launches:
-        losses = rank_sort_loss([(x, y) for x, (_, y) in zip(logits, problems, strict=True)], delta=DELTA)
+        terms = loss([(x, y) for x, (_, y) in zip(logits, problems, strict=True)])
         forward = launches.number.total()
-        torch.autograd.grad([term for pair in losses for term in pair], logits)
-    return forward, launches.number.total() - forward, launches.bytes
+        with _disable_current_modes():
+            from_above = [torch.ones_like(term) for term in terms]
+        torch.autograd.grad(terms, logits, from_above)
+    return Cost(forward, launches.number.total() - forward, launches.bytes)
+
+
+def fused_focal(problems: list[Problem]) -> Cost:
+    """Of a kernel each way that reads logits and targets, and keeps nothing: not counted but supposed."""
+    return Cost(len(problems), len(problems), sum(3 * x.nbytes + 2 * y.nbytes for x, y in problems))
 
 
 def needed(problems: list[Problem]) -> int:
@@ -137,24 +206,31 @@ def needed(problems: list[Problem]) -> int:
 
 
 def table(calls: list[list[Problem]]) -> str:
-    """A line for each call, and one for all of them."""
-    counts, rows = [count(call) for call in calls], []
-    for call, (forward, backward, moved_bytes) in zip(calls, counts, strict=True):
+    """A line for each call, one for all of them, and focal loss of the same problems."""
+    rows, costs, every = [], [count(call) for call in calls], [problem for call in calls for problem in call]
+    for call, cost in zip(calls, costs, strict=True):
         positives, negatives = (sum(int(f(y).sum()) for _, y in call) for f in (lambda y: y > 0, lambda y: y == 0))
-        multiple = f"{moved_bytes / needed(call):.2f}"
-        rows.append([str(len(call)), str(positives), size(negatives), str(forward), str(backward), multiple])
-    forward, backward, moved_bytes = (sum(column) for column in zip(*counts, strict=True))
-    multiple = f"{moved_bytes / sum(map(needed, calls)):.2f}"
-    rows.append([f"all {sum(map(len, calls))}", "", "", str(forward), str(backward), multiple])
+        rows.append([str(len(call)), str(positives), size(negatives), *cost.cells(needed(call))])
+    for name, cost in {
+        f"all {len(every)}": total(costs),
+        "focal loss of these, by operators": total(count([problem], focal) for problem in every),
+        "focal loss of these, a kernel each way": fused_focal(every),
+    }.items():
+        rows.append([name, "", "", *cost.cells(needed(every))])
     return markdown(HEADER, rows)
 
 
 def main() -> None:
     where = environment(torch.device("cpu"))
     text = (
-        f"Counted on a CPU, Python {where['python']}, torch {where['torch']}, delta {DELTA}, by `python -m benchmarks."
-        "launches`:\none launch an operator that computes, as `benchmarks/launches.py` says. Bytes in multiples of "
-        f"reading logits and\ntargets and writing a gradient once.\n\n{table(training_step())}\n"
+        f"Counted on a CPU, Python {where['python']}, torch {where['torch']}, delta {DELTA}, by\n"
+        "`python -m benchmarks.launches`: one launch an operator that computes, as `benchmarks/launches.py` says.\n"
+        "Bytes read and written are in multiples of reading logits and targets and writing a gradient once.\n\n"
+        f"Times are predicted, not measured: {SECONDS_A_LAUNCH * 1e6:.0f} microseconds a launch, and the bytes at the "
+        f"bandwidth of an A100\nof 40 GB ({BANDWIDTH['A100'] / 1e9:.0f} GB/s) or an H100 SXM "
+        f"({BANDWIDTH['H100'] / 1e9:.0f} GB/s). Focal loss: by operators as mmdet computes it\nwithout compiled mmcv; "
+        "and, supposed, by one kernel each way that reads logits and targets and keeps nothing.\n\n"
+        f"{table(training_step())}\n"
     )
     print(text)
     write_text(RESULTS, text)

@@ -1,5 +1,6 @@
 """Operators for mmdet, the option for exhaustive tests, and a small data set."""
 
+import functools
 import os
 import socket
 from collections.abc import Callable
@@ -15,11 +16,17 @@ import brs_detr.registry  # noqa: F401  before any test imports mmdet.models: it
 
 # isort: split
 from mmdet.utils import register_all_modules
+from mmengine.config import config as configs
 
 from brs_detr import command_line
 from brs_detr.data.digits import Parameters, build
 
 register_all_modules()  # mmdet's scope, as its scripts set it
+
+# mmengine spends more time on these than most tests do: layout of a config's text, at each start and each checkpoint,
+# and a new look at all installed packages for each base of a config that is mmdet's.
+vars(configs)["FormatCode"] = lambda text, **style: (text, True)
+vars(configs)["is_installed"] = functools.cache(configs.is_installed)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,6 +11,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+# Processes are forked from one that has imported everything, once for all tests that one pytest runs.
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    ["tests.conftest", "tests.engine.toy_training", "tests.engine.toy", "benchmarks.gpu.parts"]
+)
+
 
 def _process(function: Callable, rank: int, number: int, folder: str, arguments: tuple, sender: Connection) -> None:
     os.environ.update(OMP_NUM_THREADS="1")
@@ -25,12 +31,11 @@ def _process(function: Callable, rank: int, number: int, folder: str, arguments:
 
 def in_processes(function: Callable, number: int, *arguments: Any, seconds: float = 120) -> list[Any]:
     """What the function returned in each process. Raises RuntimeError with the traceback of one that failed."""
-    context = multiprocessing.get_context("spawn")
     started = []
     with tempfile.TemporaryDirectory() as folder:
         for rank in range(number):
-            receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(target=_process, args=(function, rank, number, folder, arguments, sender))
+            receiver, sender = CONTEXT.Pipe(duplex=False)
+            process = CONTEXT.Process(target=_process, args=(function, rank, number, folder, arguments, sender))
             process.start()
             started.append((process, receiver))
         results = [receiver.recv() if receiver.poll(seconds) else (None, "no answer") for _, receiver in started]

@@ -24,7 +24,7 @@ from brs_detr.files import write_text
 
 from . import results
 from .configs import EPOCHS, FAMILIES, RATES, Run, write_config
-from .data import prepare
+from .data import counts, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -104,12 +104,14 @@ def main() -> None:
     args = parse()
     if args.prepare:
         prepare(args.prepare, args.wheel)
-        print(f"{args.prepare}: written; preview.png shows tiles with their boxes")
+        print(f"{args.prepare}: written; preview.png shows tiles with their boxes", *counts(args.prepare), sep="\n")
         return
     if args.train:
         if not args.data.is_dir():
             raise InputError(f"{args.data} is not there: python -m benchmarks.trees --prepare writes it.")
         train_all(args)
+    if not (args.results / "trees.csv").exists():
+        raise InputError(f"{args.results} has no trees.csv: python -m benchmarks.trees --train writes it.")
     text = results.table(args.results / "trees.csv")
     write_text(args.results / "trees.md", text + "\n")
     print(text)

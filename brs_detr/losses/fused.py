@@ -1,8 +1,11 @@
-"""`exact.py` on a GPU: the same buckets, with each pass over the samples as a single kernel, and pairs of positives.
+"""Method "exact" on a GPU, as kernels: the buckets of `exact.py`, all pairs of positives, and Rank & Sort Loss.
 
-Where torch would write a temporary of the negatives' size for every operation, a kernel reads each logit and
-target once. What adds up is in fixed point: integers sum to the same number in any order, so results are
-bit-identical from run to run.
+Where torch would write a temporary for every operation, a kernel reads what it needs once. What adds up over samples
+is in fixed point: integers sum to the same number in any order, so results are bit-identical from run to run.
+
+logits, targets ──> scan, summarise ──> the host's read ──> collect ──> [pad] ──> sort ──> arrange ──> Positives
+Positives ──> break_points, grid ──> histogram, fold, heights, false_positives ──> rank_and_sort, charge ──> the terms
+backward: ──> tables, gradient ──> put
 """
 
 from __future__ import annotations
@@ -10,16 +13,16 @@ from __future__ import annotations
 import importlib.util
 import math
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from .blocks import Tile
-from .exact import BreakPoints
-from .grid import grid_tables
-from .positives import BatchScan, Positives
+from .blocks import GPU
+from .grid import number_of_cells
+from .positives import BatchScan, Found, Positives
 from .step import SmoothedStep
 
 COPIES_OF = 1 << 16  # buckets: fewer are kept in copies, lest all programs add to the same few numbers
@@ -50,70 +53,145 @@ def _has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-class FusedScan(BatchScan):
-    """A pass that reads each logit and target once; by torch for a loss that reads box errors as well."""
+def _launch(name: str, programs: tuple[int, ...], *args: Any) -> None:
+    """Runs a kernel, the first of whose arguments is a tensor."""
+    from . import kernels  # imports Triton
 
-    def _scan(self, tile: Tile) -> tuple[Tensor, Tensor]:
-        if self.batch.localisation is not None:
-            return super()._scan(tile)
+    with torch.cuda.device_of(args[0]):
+        getattr(kernels, name)[programs](*args)
+
+
+def _tiles(length: int, batch: int) -> tuple[int, int]:
+    from . import kernels
+
+    return kernels.tiles(length), batch
+
+
+def _empty(like: Tensor, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.empty(shape, dtype=dtype, device=like.device)
+
+
+class FusedScan(BatchScan):
+    """A pass that reads each logit and target once, and one more over blocks with positives. Not for box errors."""
+
+    def _scan(self) -> None:
         from . import kernels
 
-        logits, targets = self.logits[tile], self.targets[tile]
-        blocks, rows = kernels.programs(*logits.shape)
-        dtype = torch.promote_types(torch.promote_types(logits.dtype, targets.dtype), torch.float32)
-        positive = torch.empty_like(targets, dtype=torch.bool)
-        lowest, highest = torch.empty(2, 2, rows, blocks, dtype=dtype, device=logits.device)
-        numbers = torch.empty(rows, blocks, dtype=torch.int32, device=logits.device)
-        arguments = logits, targets, positive, lowest, highest, numbers, rows, logits.shape[1], blocks
-        with torch.cuda.device_of(logits):
-            kernels.scan[blocks, rows](*arguments, BLOCK=kernels.BLOCK)
-        extremes = torch.stack([lowest.amin(-1), highest.amax(-1)], dim=-1)  # (2, B, 2)
-        return positive, torch.cat([*extremes, numbers.sum(-1, keepdim=True).double()], dim=-1)
+        x, y = self.logits, self.targets
+        (batch, length), blocks = x.shape, kernels.blocks(x.shape[1])
+        dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
+        lowest, highest = _empty(x, 2, 2, batch, blocks, dtype=dtype)
+        self.numbers, self.before = _empty(x, 2, batch, blocks, dtype=torch.int32)
+        self.statistics = _empty(x, batch, 5)
+        _launch("scan", (blocks, batch), x, y, lowest, highest, self.numbers, batch, length, blocks)
+        _launch("summarise", (batch,), lowest, highest, self.numbers, self.before, self.statistics, batch, blocks)
+
+    def find(self, statistics: list[list[float]]) -> Found:
+        x, y = self.logits, self.targets
+        totals = [self._checked(row, line) for row, line in enumerate(statistics)]
+        number, (batch, blocks) = sum(totals), self.numbers.shape
+        fields, source = _empty(x, 2, number), _empty(x, number, dtype=torch.long)
+        sizes = x.shape[1], number, blocks
+        _launch("collect", (blocks, batch), x, y, self.numbers, self.before, fields, source, *sizes)
+        return Found(fields, source, totals)
+
+    def arrange(self, found: Found) -> Positives:
+        fields, source, totals = found
+        batch, width = len(totals), max([1, *totals])
+        first = torch.tensor([0, *accumulate(totals)]).to(fields.device, non_blocking=True)
+        logits = fields[0].view(batch, width) if sum(totals) == batch * width else _padded(fields[0], first, width)
+        ordered, order = logits.sort(dim=-1)
+        x, targets, weights, positions = _empty(fields, 4, batch, width)
+        places, number = _empty(fields, batch, width, dtype=torch.long), _empty(fields, batch, 1)
+        given = ordered, order, first, fields.contiguous(), source
+        made = x, targets, weights, positions, places, number
+        units = 2.0 ** (62 - (2 * width).bit_length())  # as fine as int64 can hold 2P of them
+        _launch("arrange", (batch,), *given, *made, self.step.slope, units, width, fields.shape[1])
+        return Positives(x, positions, targets, None, weights, number, places, len(source), totals)
+
+
+def _padded(values: Tensor, first: Tensor, width: int) -> Tensor:
+    padded = _empty(values, len(first) - 1, width)
+    _launch("pad", _tiles(width, len(padded)), values, first, padded, width)
+    return padded
+
+
+class FusedBreakPoints:
+    """`exact.BreakPoints` and a grid over them: see the kernel `break_points`."""
+
+    def __init__(self, positives: Positives, step: SmoothedStep, dtype: torch.dtype) -> None:
+        x = positives.logits
+        batch, width = x.shape
+        self.number = 2 * width
+        self.places = _empty(x, batch, 2, width, dtype=torch.int32)
+        self.elements = _empty(x, batch, self.number, dtype=torch.int32)
+        self.sloped = _empty(x, batch, self.number, dtype=torch.bool)
+        self.width, self.rounding = _empty(x, 2, batch, self.number)
+        self.thresholds = _empty(x, batch, self.number, dtype=dtype)
+        self.origin = _empty(x, batch, self.number + 1, dtype=dtype)
+        self.lowest_relevant = _empty(x, batch, dtype=dtype)
+        made = self.places, self.elements, self.sloped, self.width, self.rounding, self.thresholds, self.origin
+        scalars = step.delta, step.slope, step.at_zero, width
+        given = x, positives.weights, positives.positions
+        _launch("break_points", _tiles(width, batch), *given, *made, self.lowest_relevant, *scalars)
+        cells = number_of_cells(self.number, GPU)
+        self.cells = _empty(x, batch, cells + 1, dtype=torch.int32)
+        _launch("grid", _tiles(cells + 1, batch), self.thresholds, self.cells, self.number, cells)
 
 
 class FusedNegatives:
-    """Sums over the buckets between break points, by kernels."""
+    """Sums over the buckets between break points."""
 
     def __init__(self, positives: Positives, step: SmoothedStep, logits: Tensor) -> None:
         self.step, self.dtype = step, torch.promote_types(logits.dtype, torch.float32)
-        self.break_points = BreakPoints(positives.logits, step, self.dtype)
-        self.lowest_relevant = positives.lowest_relevant(step.delta).to(self.dtype)
-        self.grid = grid_tables(self.break_points.thresholds)
+        self.break_points = FusedBreakPoints(positives, step, self.dtype)
 
     def false_positives(self, logits: Tensor, targets: Tensor) -> Tensor:
-        from . import kernels  # imports Triton
-
-        batch, buckets = self.break_points.origin.shape
-        copies = max(1, min(MOST_COPIES, COPIES_OF // buckets, logits.shape[1] // LOGITS_OF_A_COPY))
-        counts = torch.zeros(batch, copies, buckets, dtype=torch.int32, device=logits.device)
-        offsets = torch.zeros_like(counts, dtype=torch.int64)
+        points, (batch, length) = self.break_points, logits.shape
+        copies = max(1, min(MOST_COPIES, COPIES_OF // points.number, length // LOGITS_OF_A_COPY))
+        number = batch * copies * (points.number + 1)
+        zeros = torch.zeros(3 * number, dtype=torch.int32, device=logits.device)
+        offsets, counts = zeros[: 2 * number].view(torch.int64), zeros[2 * number :]
         width = 2.0 ** math.frexp(2 * self.step.delta)[1]  # the power of two above a ramp's width
-        units = 2.0 ** (62 - logits.shape[1].bit_length())  # as fine as int64 can hold N of them
-        self._launch(kernels.histogram, logits, targets, counts, offsets, 1 / width, units, COPIES=copies)
-        return self.break_points.false_positives(counts.sum(1).double(), offsets.sum(1).double() * (width / units))
+        units = 2.0 ** (62 - length.bit_length())  # as fine as int64 can hold N of them
+        self._launch("histogram", logits, targets, counts, offsets, 1 / width, units, copies=copies)
+        return self._false_positives(counts, offsets, self.step.slope * (width / units), copies)
 
-    def gradient(self, logits: Tensor, targets: Tensor, coefficients: Tensor) -> Tensor:
-        from . import kernels
-
-        value, slope = (table.to(self.dtype).contiguous() for table in self.break_points.gradient(coefficients))
-        result = torch.empty_like(logits, dtype=self.dtype)
-        self._launch(kernels.gradient, logits, targets, value, slope, result)
+    def _false_positives(self, counts: Tensor, offsets: Tensor, per_unit: float, copies: int) -> Tensor:
+        points, (batch, _, positives) = self.break_points, self.break_points.places.shape
+        sizes, bounds = (points.number, copies), (points.sloped, points.rounding)
+        number, inside, height = _empty(counts, 3, batch, points.number)
+        _launch("fold", _tiles(points.number, batch), counts, offsets, *bounds, number, inside, per_unit, *sizes)
+        _launch("heights", (batch,), number, inside, points.width, height, points.number)
+        result = _empty(counts, batch, positives)
+        _launch("false_positives", _tiles(positives, batch), height, points.places, result, positives)
         return result
 
-    def _launch(self, kernel: Any, logits: Tensor, targets: Tensor, *args: Any, **sizes: int) -> None:
+    def gradient(self, logits: Tensor, targets: Tensor, coefficients: Tensor) -> Tensor:
+        points, (batch, positives) = self.break_points, coefficients.shape
+        value, slope = _empty(logits, 2, batch, points.number + 1, dtype=self.dtype)
+        given = coefficients.contiguous(), points.elements, points.sloped, points.width, points.rounding
+        _launch("tables", (batch,), *given, value, slope, self.step.slope, positives)
+        result = torch.empty_like(logits, memory_format=torch.contiguous_format)
+        self._launch("gradient", logits, targets, value, slope, result)
+        return result
+
+    def _launch(self, kernel: str, logits: Tensor, targets: Tensor, *args: Any, copies: int | None = None) -> None:
+        """A pass over the samples."""
         from . import kernels
 
-        tables = (self.lowest_relevant, self.break_points.thresholds, self.break_points.origin, *self.grid)
-        sizes |= dict(N=logits.shape[1], E=self.break_points.thresholds.shape[1], CELLS=self.grid.before.shape[1] - 1)
-        with torch.cuda.device_of(logits):
-            kernel[kernels.programs(*logits.shape)](logits, targets, *tables, *args, **sizes, BLOCK=kernels.BLOCK)
+        points, (batch, length) = self.break_points, logits.shape
+        tables = points.lowest_relevant, points.thresholds, points.origin, points.cells
+        sizes = length, points.number, points.cells.shape[1] - 1, *([] if copies is None else [copies])
+        _launch(kernel, (kernels.blocks(length), batch), logits, targets, *tables, *args, *sizes)
 
 
 class FusedPositives:
     """Sums over all pairs of positives in float64, by a kernel that writes no pair down."""
 
     def __init__(self, positives: Positives, step: SmoothedStep) -> None:
-        self.positions, self.targets, self.step = step.positions(positives.logits), positives.targets.contiguous(), step
+        self.positives, self.step = positives, step
+        self.positions, self.targets = positives.positions.contiguous(), positives.targets.contiguous()
 
     def over_all(self, values: Tensor) -> Tensor:
         return self._sums(values, sign=1, ties=1)[0]
@@ -125,12 +203,30 @@ class FusedPositives:
         return self._sums(values, sign=-1, ties=0)[1]
 
     def _sums(self, values: Tensor, sign: int, ties: int) -> tuple[Tensor, Tensor]:
+        values = values.contiguous()
+        results, (number, batch, width) = (torch.empty_like(values), torch.empty_like(values)), values.shape
+        scalars = sign, self.step.at_zero, ties, batch, width
+        _launch("pair_sums", self._programs(number * batch), self.positions, self.targets, values, *results, *scalars)
+        return results
+
+    def rank_and_sort(self, false_positives: Tensor) -> tuple[Tensor, Tensor]:
+        """`RankAndSort.weighted_terms`."""
+        batch, width = self.positions.shape
+        errors, shares = _empty(self.positions, 2, batch, width), _empty(self.positions, 2, 2, batch, width)
+        paid, at_zero, programs = torch.empty_like(self.positions), self.step.at_zero, self._programs(batch)
+        given = self.positions, self.targets, self.positives.weights, self.positives.number
+        made = errors, shares, paid
+        _launch("rank_and_sort", programs, *given, false_positives.contiguous(), *made, at_zero, batch, width)
+        _launch("charge", programs, *given, paid, shares[0, 1], at_zero, width)
+        return errors, shares
+
+    def _programs(self, problems: int) -> tuple[int, int]:
         from . import kernels
 
-        values = values.contiguous()
-        results = torch.empty_like(values), torch.empty_like(values)
-        batch, number = self.positions.shape
-        arguments = self.positions, self.targets, values, *results, sign, self.step.at_zero, ties, batch, number
-        with torch.cuda.device_of(values):
-            kernels.pair_sums[kernels.programs_of_pairs(*values.shape)](*arguments, **kernels.PAIRS)
-        return results
+        return kernels.rows_of_pairs(self.positions.shape[1]), problems
+
+
+def put(positives: Positives, values: Tensor, result: Tensor) -> None:
+    """`Positives.put`."""
+    batch, width = positives.source.shape
+    _launch("put", _tiles(width, batch), result, values.contiguous(), positives.source.contiguous(), width)

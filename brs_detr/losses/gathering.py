@@ -19,7 +19,7 @@ from torch.distributed import ProcessGroup
 from torch.nn.functional import pad
 
 from .checks import NotFiniteError
-from .positives import BatchScan, Found, Positives, arrange, nonzero
+from .positives import BatchScan, Found, Positives
 
 NOT_FINITE, REFUSED = -1, -2  # in place of a number of positives
 
@@ -42,16 +42,17 @@ def find_positives(scans: Sequence[BatchScan], places: list[list[int]], group: P
     Raises ValueError if samples of any process cannot be ranked, in every process.
     """
     if group is None or not scans:
-        return [arrange(found) for found in _find(scans)]
+        return [scan.arrange(found) for scan, found in zip(scans, _find(scans), strict=True)]
     try:
         own, refusal = _find(scans), None
     except ValueError as error:
         own, refusal = [], error
     counts = _gather_counts(own, places, refusal, scans[0].targets.device, group)
     if not counts.any():
-        return [arrange(found) for found in own]
+        return [scan.arrange(found) for scan, found in zip(scans, own, strict=True)]
     problems = _gather_problems(own, places, counts, group)
-    return [_merge(found, [problems[k] for k in rows]) for found, rows in zip(own, places, strict=True)]
+    parts = zip(scans, own, places, strict=True)
+    return [_merge(scan, found, [problems[k] for k in rows]) for scan, found, rows in parts]
 
 
 def _find(scans: Sequence[BatchScan]) -> list[Found]:
@@ -108,13 +109,12 @@ def _repeat(values: Sequence[int], times: Sequence[int]) -> Tensor:
     return torch.repeat_interleave(torch.tensor(list(values)), torch.tensor(list(times)))
 
 
-def _merge(own: Found, problems: list[tuple[Tensor, Tensor]]) -> Positives:
-    """The positives of a batch's problems, `slots` and `source` those that this process holds."""
+def _merge(scan: BatchScan, own: Found, problems: list[tuple[Tensor, Tensor]]) -> Positives:
+    """The positives of a batch's problems, `source` the places of those that this process holds."""
     fields = torch.cat([fields for fields, _ in problems], dim=1)[: len(own.fields)]
     source = torch.cat([source for _, source in problems])
-    positives = arrange(Found(fields, source, [len(source) for _, source in problems]))
-    kept = nonzero(positives.source >= 0, len(own.source))[:, 0]
-    return positives._replace(slots=positives.slots[kept], source=positives.source[kept])
+    positives = scan.arrange(Found(fields, source, [len(source) for _, source in problems]))
+    return positives._replace(held=len(own.source))
 
 
 def sum_over_processes(

@@ -1,4 +1,4 @@
-"""Finding the bucket of a number: a uniform grid instead of most of a binary search, on a CPU and for the kernels.
+"""Finding the bucket of a number: a uniform grid instead of most of a binary search. The kernels have it, too.
 
 Rounding is monotone, so that a number in a higher cell than a threshold lies above it: only thresholds in the number's
 own cell are left to compare with.
@@ -7,13 +7,12 @@ own cell are left to compare with.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from .blocks import CPU, GPU, LOOKUPS, Limits
+from .blocks import CPU, LOOKUPS, Limits
 
 CROWDED = 1 << 30  # marks a cell that holds more than one threshold
 
@@ -82,25 +81,6 @@ def bucket_lookup(thresholds: Tensor, length: int) -> Lookup:
     rows, number = thresholds.shape
     first = torch.arange(rows, dtype=torch.int32, device=thresholds.device)[:, None] * (number + 1)
     return lambda x: torch.searchsorted(thresholds, x, right=True, out_int32=True).add_(first).view(-1)
-
-
-class GridTables(NamedTuple):
-    """The grid over the thresholds of each of B problems, for kernels: x lies in cell (x - low) * scale."""
-
-    before: Tensor  # (B, cells + 1) int32: how many thresholds lie in lower cells
-    low: Tensor  # (B, 1)
-    scale: Tensor  # (B, 1)
-
-
-def grid_tables(thresholds: Tensor) -> GridTables:
-    """Of (B, E) ascending thresholds; within its own cell a kernel searches."""
-    cells = number_of_cells(thresholds.shape[1], GPU)
-    limits = torch.finfo(thresholds.dtype)
-    low, high = thresholds[:, :1].contiguous(), thresholds[:, -1:]
-    scale = (cells / (high.double() - low.double())).clamp(limits.tiny, limits.max).to(thresholds.dtype)
-    cell = ((thresholds - low) * scale).clamp(0, cells - 1).int()
-    numbers = torch.arange(cells + 1, dtype=torch.int32, device=cell.device).expand(len(cell), -1).contiguous()
-    return GridTables(torch.searchsorted(cell, numbers, out_int32=True), low, scale)
 
 
 def number_of_cells(thresholds: int, limits: Limits) -> int:

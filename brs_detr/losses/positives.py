@@ -11,6 +11,7 @@ from torch import Tensor
 from .blocks import Tile, tiles
 from .checks import check_localisation, check_logits, check_targets
 from .problems import Batch
+from .step import SmoothedStep
 
 INFINITY = float("inf")
 PADDINGS = (1.0, 0.0)  # targets and localisation errors at paddings
@@ -23,21 +24,23 @@ class Positives(NamedTuple):
     """
 
     logits: Tensor  # (B, P) float64, ascending
+    positions: Tensor  # (B, P) float64, see `SmoothedStep.positions`
     targets: Tensor  # (B, P) float64
     localisation: Tensor | None  # (B, P) float64
     weights: Tensor  # (B, P) float64: 1, or 0 for a padding
     number: Tensor  # (B, 1) float64, at least 1
-    slots: Tensor  # (M,) places in the flattened (B, P) of those that are in this batch: neither padding nor others'
-    source: Tensor  # (M,) their places in the flattened (B, N)
+    source: Tensor  # (B, P) places in the flattened (B, N), -1 for a padding and what another process holds
+    held: int  # by this process: so many of `source` are places
     totals: list[int]  # of positives in each row
 
     def lowest_relevant(self, delta: float) -> Tensor:
         """(B, 1): the lowest logit with H(x - x_i) > 0 for any positive i, infinite where there is no positive."""
         return (self.logits[:, :1] - delta).where(self.weights[:, :1] > 0, INFINITY)
 
-    def mean(self, values: Tensor) -> Tensor:
-        """(B, P) -> (B,): mean over the positives of each problem, 0 where there are none."""
-        return (values * self.weights / self.number).sum(-1)
+    def put(self, values: Tensor, result: Tensor) -> None:
+        """Writes (B, P) values of positives to their places in (B, N)."""
+        held = nonzero(self.source.view(-1) >= 0, self.held)[:, 0]
+        result.view(-1)[self.source.view(-1)[held]] = values.reshape(-1)[held].to(result.dtype)
 
 
 class Found(NamedTuple):
@@ -56,21 +59,20 @@ class Found(NamedTuple):
 class BatchScan:
     """One pass over a batch that checks it and counts its positives; the host reads `statistics` once."""
 
-    def __init__(self, batch: Batch, targets_are_ious: bool) -> None:
-        self.batch, self.targets_are_ious = batch, targets_are_ious
+    def __init__(self, batch: Batch, step: SmoothedStep, targets_are_ious: bool) -> None:
+        self.batch, self.step, self.targets_are_ious = batch, step, targets_are_ious
         self.logits, self.targets = batch.logits.detach(), batch.targets
-        self.tiles = list(tiles(self.logits))
-        scanned = [self._scan(tile) for tile in self.tiles]
-        self.masks = [mask for mask, _ in scanned]
-        self.statistics = torch.cat([statistics for _, statistics in scanned]) if scanned else torch.zeros(0)
+        self._scan()
 
-    def _scan(self, tile: Tile) -> tuple[Tensor, Tensor]:
-        """Which samples are positives, and (rows, 5 or 7) float64: lowest and highest logit, target and localisation
-        error of a positive, NaN if any is, and the number of positives."""
-        positive = self.targets[tile] > 0
-        return positive, self._statistics(tile, positive)
+    def _scan(self) -> None:
+        self.tiles = list(tiles(self.logits))
+        self.masks = [self.targets[tile] > 0 for tile in self.tiles]
+        scanned = [self._statistics(tile, mask) for tile, mask in zip(self.tiles, self.masks, strict=True)]
+        self.statistics = torch.cat(scanned) if scanned else torch.zeros(0)
 
     def _statistics(self, tile: Tile, positive: Tensor) -> Tensor:
+        """(rows, 5 or 7) float64: lowest and highest logit, target and localisation error of a positive, NaN if any
+        is, and the number of positives."""
         columns = [self.logits[tile], self.targets[tile]]
         if self.batch.localisation is not None:
             columns.append(self.batch.localisation.detach()[tile].where(positive, 0))
@@ -98,6 +100,10 @@ class BatchScan:
         fields = [values.detach().reshape(-1)[places].double() for values in columns]
         return Found(torch.stack(fields), places, totals)
 
+    def arrange(self, found: Found) -> Positives:
+        """Of this batch, or of the same problems in all processes."""
+        return arrange(found, self.step)
+
     def _checked(self, row: int, statistics: list[float]) -> int:
         """The number of positives, unless a comparison fails, as every comparison with NaN does."""
         lowest, highest, least, most, *errors, number = statistics
@@ -117,30 +123,32 @@ class BatchScan:
         return inside[:, 0] * length + inside[:, 1] + (tile.rows.start * length + tile.columns.start)
 
 
-def arrange(found: Found) -> Positives:
+def arrange(found: Found, step: SmoothedStep) -> Positives:
     """The positives sorted by logit and padded."""
     batch, width, (logits, *others) = len(found.totals), max([1, *found.totals]), found.fields
     full = logits.nelement() == batch * width  # no padding, as for a single problem with positives
-    slots = torch.arange(len(logits), device=logits.device) if full else _slots(found.totals, width, logits.device)
+    slots = None if full else _slots(found.totals, width, logits.device)
 
     def padded(values: Tensor, filling: float) -> Tensor:
-        if full:
+        if slots is None:
             return values.view(batch, width)
         return values.new_full((batch * width,), filling).index_put_((slots,), values).view(batch, width)
 
     weights = padded(torch.ones_like(logits), 0.0)
     logits, order = padded(logits, INFINITY).sort(dim=-1)
+    logits = logits if full else _repeat_highest(logits, weights > 0)
     targets, *localisation = (
         padded(values, filling).gather(-1, order) for values, filling in zip(others, PADDINGS, strict=False)
     )
     return Positives(
-        logits=logits if full else _repeat_highest(logits, weights > 0),
+        logits=logits,
+        positions=step.positions(logits),
         targets=targets,
         localisation=next(iter(localisation), None),
         weights=weights,
         number=weights.sum(-1, keepdim=True).clamp(min=1),
-        slots=slots,
-        source=padded(found.source, 0).gather(-1, order).view(-1)[slots],
+        source=padded(found.source, -1).gather(-1, order),
+        held=len(found.source),
         totals=found.totals,
     )
 

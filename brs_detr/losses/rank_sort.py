@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from .checks import check_delta
+from .fused import FusedPositives
 from .interface import RankingLoss
 from .positives import Positives
 from .ranking import PositiveSums, RankingDefinition, Term, share, shared_among_negatives
@@ -62,6 +63,14 @@ class RankAndSort(RankingDefinition):
         worse_above = all_above - as_good_above  # sum_k H(x_k - x_i) [y_k < y_i]
         charged = sums.from_better((share(sorting, worse_above) * w)[None])[0]
         return ranking, Term(sorting, charged - sorting * (worse_above > EPS))
+
+    def weighted_terms(
+        self, sums: PositiveSums, positives: Positives, false_positives: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """By two kernels, where kernels sum over the positives."""
+        if isinstance(sums, FusedPositives):
+            return sums.rank_and_sort(false_positives)
+        return super().weighted_terms(sums, positives, false_positives)
 
     def result(self, *terms: Tensor) -> RankSortLosses:
         return RankSortLosses(*terms)

@@ -67,9 +67,11 @@ def negative_sums(method: str, logits: Tensor, positives: Positives, step: Smoot
 
     pairwise  all pairs
     bucketed  the published buckets, represented by their means
-    exact     all pairs where they are few (`blocks.Limits`); else buckets between the break points of H, by Triton
-              kernels or torch (`backends.use_kernels`)
+    exact     buckets between the break points of H, by Triton kernels (`backends.use_kernels`) or torch; in torch all
+              pairs where they are few (`blocks.Limits`)
     """
+    if kernels:
+        return FusedNegatives(positives, step, logits)
     bounds = limits(logits.device)
     few = positives.logits.nelement() * logits.shape[1] <= bounds.few_pairs
     few |= positives.logits.shape[1] <= bounds.few_positives
@@ -77,7 +79,7 @@ def negative_sums(method: str, logits: Tensor, positives: Positives, step: Smoot
         return PairwiseNegatives(positives, step, logits.dtype, may_synchronise=not few)
     if method == "bucketed":
         return BucketedNegatives(positives, step)
-    return (FusedNegatives if kernels else ExactNegatives)(positives, step, logits)
+    return ExactNegatives(positives, step, logits)
 
 
 def positive_sums(method: str, positives: Positives, step: SmoothedStep, kernels: bool) -> PositiveSums:
@@ -114,6 +116,19 @@ class RankingDefinition(ABC):
     @abstractmethod
     def terms(self, sums: PositiveSums, positives: Positives, false_positives: Tensor) -> tuple[Term, ...]:
         """The terms of B problems. Entries at paddings are not read. false_positives: N_FP(i), (B, P)."""
+
+    def weighted_terms(
+        self, sums: PositiveSums, positives: Positives, false_positives: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The T terms such that their sums over P are the means over positives, 0 at paddings.
+
+        Returns the errors (T, B, P), and (3, T, B, P) what `Term` has of positives, negatives and localisation.
+        """
+        errors, *shares = zip(*self.terms(sums, positives, false_positives), strict=True)
+        weights = positives.weights / positives.number
+        nothing = torch.zeros_like(weights)
+        given = [torch.stack([nothing if of is None else of for of in share]) for share in shares]
+        return torch.stack(errors) * weights, torch.stack(given) * weights
 
     @abstractmethod
     def result(self, *terms: Tensor) -> Any:

@@ -8,7 +8,6 @@ With a process group the positives are those of all processes, and N_FP(i) is su
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -16,11 +15,11 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from .backends import requested, use_kernels
-from .fused import FusedScan
+from .fused import FusedScan, put
 from .gathering import find_positives, processes, sum_over_processes
 from .positives import BatchScan, Positives, warn_of_rows
 from .problems import Batch, as_batches
-from .ranking import NegativeSums, RankingDefinition, Term, check_method, negative_sums, positive_sums
+from .ranking import NegativeSums, RankingDefinition, check_method, negative_sums, positive_sums
 
 
 class Call(NamedTuple):
@@ -75,8 +74,10 @@ class Part:
 
     def __init__(self, call: Call, batch: Batch, first: int) -> None:
         self.call, self.batch = call, batch
-        self.kernels = call.method == "exact" and use_kernels(call.backend, batch.logits, batch.targets)
-        self.scan = (FusedScan if self.kernels else BatchScan)(batch, call.definition.targets_are_ious)
+        definition, inputs = call.definition, (batch.logits, batch.targets)
+        self.kernels = call.method == "exact" and use_kernels(call.backend, *inputs, definition)
+        way = FusedScan if self.kernels and batch.localisation is None else BatchScan
+        self.scan = way(batch, definition.step, definition.targets_are_ious)
         self.places = [first + member for member in batch.members]
 
     @torch.no_grad()
@@ -92,8 +93,8 @@ class Part:
     def terms(self, processes: int) -> list[tuple[Tensor, ...]]:
         """The terms of each problem, 0-dim tensors."""
         batch = self.batch
-        terms = RankingFunction.apply(batch.logits, batch.localisation, batch.targets, self, processes)
-        return list(zip(*(term.unbind() for term in terms), strict=True))
+        terms = RankingFunction.apply(batch.logits, batch.localisation, batch.targets, self, processes).unbind()
+        return [terms[row :: len(batch.logits)] for row in range(len(batch.logits))]
 
 
 class PreparedCall:
@@ -117,41 +118,35 @@ class PreparedCall:
 
 
 class RankingFunction(torch.autograd.Function):
-    """The mean of each term over the positives, (B,) each, with a gradient for each."""
+    """The T terms of a batch's problems, (T * B,): all at once, so that their gradients arrive in one tensor."""
 
     @staticmethod
     def forward(
         ctx: Any, logits: Tensor, localisation: Tensor | None, targets: Tensor, part: Part, processes: int
-    ) -> tuple[Tensor, ...]:
+    ) -> Tensor:
         positives, call = part.positives, part.call
         with torch.autocast(logits.device.type, enabled=False):
             sums = positive_sums(call.method, positives, call.definition.step, part.kernels)
-            terms = call.definition.terms(sums, positives, part.false_positives)
-            scale = positives.weights / positives.number * processes
-            gradients = [None if of is None else of * scale for term in terms for of in term[1:]]
-            ctx.save_for_backward(logits, targets, *gradients)  # which notices if these are changed in between
-            ctx.negatives, ctx.positives = part.negatives, positives
+            errors, shares = call.definition.weighted_terms(sums, positives, part.false_positives)
+            ctx.save_for_backward(logits, targets, shares)  # which notices if these are changed in between
+            ctx.negatives, ctx.positives, ctx.processes = part.negatives, positives, processes
+            ctx.put = put if part.kernels else Positives.put
             ctx.localisation_dtype = None if localisation is None else localisation.dtype
-            ctx.set_materialize_grads(False)
-            dtype = torch.promote_types(logits.dtype, torch.float32)
-            return tuple(positives.mean(term.errors).to(dtype) for term in terms)
+            return errors.sum(-1).to(torch.promote_types(logits.dtype, torch.float32)).view(-1)
 
     @staticmethod
-    def backward(ctx: Any, *of_terms: Tensor | None) -> tuple[Tensor | None, ...]:
-        logits, targets, *gradients = ctx.saved_tensors
+    def backward(ctx: Any, of_terms: Tensor) -> tuple[Tensor | None, ...]:
+        logits, targets, shares = ctx.saved_tensors
         with torch.no_grad(), torch.autocast(logits.device.type, enabled=False):
-            on_positives, on_negatives, on_localisation = (
-                _weighted_sum(of_terms, gradients[kind :: len(Term._fields) - 1]) for kind in range(3)
-            )
-            if on_negatives is None:
-                gradient = torch.zeros_like(logits)
-            else:
-                gradient = ctx.negatives.gradient(logits, targets, on_negatives)
-            _put(gradient, ctx.positives, on_positives)
+            weights = of_terms.reshape(*shares.shape[1:3], 1)
+            weights = weights if ctx.processes == 1 else weights * ctx.processes
+            on_positives, on_negatives, *on_localisation = (weights * shares).sum(1)
+            gradient = ctx.negatives.gradient(logits, targets, on_negatives)
+            ctx.put(ctx.positives, on_positives, gradient)
             of_localisation = None
             if ctx.localisation_dtype is not None:
                 of_localisation = torch.zeros_like(logits, dtype=ctx.localisation_dtype)
-                _put(of_localisation, ctx.positives, on_localisation)
+                ctx.put(ctx.positives, on_localisation[0], of_localisation)
         gradient = gradient.to(logits.dtype)
         if torch.is_grad_enabled():  # create_graph=True
             gradient = _OnlyOnce.apply(gradient, logits)
@@ -168,16 +163,3 @@ class _OnlyOnce(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *of_gradient: Tensor) -> tuple[Tensor | None, ...]:
         raise RuntimeError("a ranking loss has no second derivative: identity update gives its gradient")
-
-
-def _weighted_sum(weights: Sequence[Tensor | None], values: Sequence[Tensor | None]) -> Tensor | None:
-    """sum_t w_t v_t of weights (B,) and values (B, P), each 0 where it is None; None where all are."""
-    pairs = zip(weights, values, strict=True)
-    products = [w[:, None] * v for w, v in pairs if w is not None and v is not None]
-    return reduce(torch.add, products) if products else None
-
-
-def _put(gradient: Tensor, positives: Positives, values: Tensor | None) -> None:
-    """Writes (B, P) values of positives to their places in (B, N), zeros for None."""
-    of_source = 0.0 if values is None else values.view(-1)[positives.slots].to(gradient.dtype)
-    gradient.view(-1)[positives.source] = of_source

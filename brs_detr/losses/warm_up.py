@@ -13,14 +13,20 @@ from itertools import product
 
 import torch
 
+from .alrp import AlrpLoss
+from .average_precision import APLoss
 from .checks import DTYPES
 from .fused import obstacle
+from .rank_sort import RankSortLoss
 from .self_test import failure
 
 
 def outcome(device: torch.device, logits: torch.dtype) -> str | None:
     """Why kernels cannot be used on a device for logits of a dtype and targets of float32, None where they can."""
-    return obstacle(torch.empty(1, 1, dtype=logits, device=device)) or failure(device, logits, torch.float32)
+    if reason := obstacle(torch.empty(1, 1, dtype=logits, device=device)):
+        return reason
+    reasons = [failure(device, logits, torch.float32, loss().definition) for loss in (RankSortLoss, APLoss, AlrpLoss)]
+    return next(filter(None, reasons), None)
 
 
 def main() -> None:

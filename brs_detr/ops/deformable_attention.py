@@ -1,21 +1,23 @@
 """Multi-scale deformable attention with the signatures of mmcv's extension (Deformable DETR, ICLR 2021).
 
 mmcv calls these on a GPU only; on a CPU it takes its own grid_sample path. Here a GPU gets the same formula,
-or the kernels of ``deformops`` where that library can run. The backward pass recomputes the forward one: the
-samples of an encoder layer are too large to keep.
+or the kernels of ``deformops`` where that library can run. The backward pass recomputes the forward one, level by
+level: the samples of an encoder layer are too large to keep.
 
 Shapes: B images, S positions of all levels, G heads, D channels a head, Q queries, L levels, K points.
 """
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 Sampler = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+Result = TypeVar("Result")
 
 
 def grid_sample_attention(
@@ -33,21 +35,28 @@ def grid_sample_attention(
     Returns:
         (B, Q, G * D).
     """
-    B, Q, G, _, _, _ = locations.shape
-    sizes: list[tuple[int, int]] = shapes.tolist()  # the split needs them on the host: one copy a call
+    total, *others = (sample_level(*level) for level in levels_of(value, shapes, locations, weights))
+    return sum(others, total).contiguous()
+
+
+def levels_of(
+    value: Tensor, shapes: Tensor, locations: Tensor, weights: Tensor
+) -> Iterator[tuple[list[int], Tensor, Tensor, Tensor]]:
+    """Height and width of each level, and views of what belongs to it."""
+    sizes: list[list[int]] = shapes.tolist()  # the split needs them on the host: one copy a call
     maps = value.split([h * w for h, w in sizes], dim=1)
-    grids = 2 * locations - 1
-    samples = [
-        F.grid_sample(
-            maps[level].permute(0, 2, 3, 1).reshape(B * G, -1, h, w),
-            grids[:, :, :, level].transpose(1, 2).flatten(0, 1),
-            align_corners=False,
-        )
-        for level, (h, w) in enumerate(sizes)
-    ]  # each (B * G, D, Q, K)
-    weights = weights.transpose(1, 2).reshape(B * G, 1, Q, -1)
-    output = (torch.cat(samples, dim=-1) * weights).sum(-1)
-    return output.view(B, -1, Q).transpose(1, 2).contiguous()
+    return zip(sizes, maps, locations.unbind(3), weights.unbind(3), strict=True)
+
+
+def sample_level(size: Sequence[int], value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
+    """One level's part of the sum, (B, Q, G * D), of value (B, h * w, G, D), locations (B, Q, G, K, 2), weights
+    (B, Q, G, K)."""
+    B, Q, G, _, _ = locations.shape
+    maps = value.permute(0, 2, 3, 1).reshape(B * G, -1, *size)
+    grid = (2 * locations - 1).transpose(1, 2).flatten(0, 1)
+    samples = F.grid_sample(maps, grid, align_corners=False)  # (B * G, D, Q, K)
+    weighted = samples * weights.transpose(1, 2).flatten(0, 1)[:, None]
+    return weighted.sum(-1).view(B, -1, Q).transpose(1, 2)
 
 
 @functools.cache
@@ -65,19 +74,18 @@ def _report_fallback(reason: str) -> None:
     warnings.warn(f"deformops cannot run here, grid_sample is used instead: {reason}", stacklevel=2)
 
 
-def sample(value: Tensor, shapes: Tensor, level_start: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
-    """:func:`grid_sample_attention`, by deformops' GPU kernels where they can run."""
-    operands = (value, shapes, level_start, locations, weights)
+def _by_kernel(value: Tensor, compute: Callable[[Sampler], Result], otherwise: Callable[[], Result]) -> Result:
+    """`compute` with deformops' sampler where its kernels can run, else `otherwise`."""
     msda = _deformops_sampler() if value.is_cuda and value.dtype != torch.float64 else None
     if msda is None:
-        return grid_sample_attention(*operands)
+        return otherwise()
     try:
-        return msda(*operands)
+        return compute(msda)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # no kernel for this GPU or these sizes, no compiler for Triton, ...
         _report_fallback(f"{type(error).__name__}: {error}")
-        return grid_sample_attention(*operands)
+        return otherwise()
 
 
 def ms_deform_attn_forward(
@@ -89,9 +97,10 @@ def ms_deform_attn_forward(
     *,
     im2col_step: int,
 ) -> Tensor:
-    """:func:`sample` without a graph; ``im2col_step`` belongs to the compiled kernel."""
+    """:func:`grid_sample_attention` or a kernel, without a graph; ``im2col_step`` belongs to the compiled one."""
+    operands = (value, shapes, level_start, locations, weights)
     with torch.no_grad():
-        return sample(value, shapes, level_start, locations, weights)
+        return _by_kernel(value, lambda msda: msda(*operands), lambda: grid_sample_attention(*operands))
 
 
 def ms_deform_attn_backward(
@@ -108,9 +117,27 @@ def ms_deform_attn_backward(
     im2col_step: int,
 ) -> None:
     """Gradients for value, locations and weights, written into the three ``grad_*`` tensors."""
+    targets = (grad_value, grad_locations, grad_weights)
+
+    def by_kernel(msda: Sampler) -> None:
+        inputs = (value, locations, weights)
+        _differentiate(lambda v, x, w: msda(v, shapes, level_start, x, w), inputs, grad_output, targets)
+
+    def level_by_level() -> None:  # so that samples of one level exist at a time
+        levels = levels_of(value, shapes, locations, weights)
+        targets_of_levels = levels_of(grad_value, shapes, grad_locations, grad_weights)
+        for (size, *inputs), (_, *into) in zip(levels, targets_of_levels, strict=True):
+            _differentiate(functools.partial(sample_level, size), inputs, grad_output, into)
+
+    _by_kernel(value, by_kernel, level_by_level)
+
+
+def _differentiate(
+    function: Callable[..., Tensor], inputs: Sequence[Tensor], grad_output: Tensor, targets: Sequence[Tensor]
+) -> None:
+    """Write the gradients of a function of `inputs` into `targets`."""
     with torch.enable_grad():
-        inputs = [tensor.detach().requires_grad_() for tensor in (value, locations, weights)]
-        output = sample(inputs[0], shapes, level_start, inputs[1], inputs[2])
-    gradients = torch.autograd.grad(output, inputs, grad_output)
-    for target, gradient in zip((grad_value, grad_locations, grad_weights), gradients, strict=True):
+        inputs = [tensor.detach().requires_grad_() for tensor in inputs]
+        output = function(*inputs)
+    for target, gradient in zip(targets, torch.autograd.grad(output, inputs, grad_output), strict=True):
         target.copy_(gradient)

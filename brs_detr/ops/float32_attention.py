@@ -17,12 +17,13 @@ class Float32Attention(HalfPrecision):
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, *others: Any) -> Tensor:
-        wide = value.to(torch.promote_types(value.dtype, torch.float32))
+        ctx.precision = torch.promote_types(value.dtype, torch.float32)
+        wide = value.to(ctx.precision)
         return HalfPrecision.forward(ctx, wide, *others).to(value.dtype)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> Any:
-        return HalfPrecision.backward(ctx, grad_output.to(ctx.saved_tensors[0].dtype))
+        return HalfPrecision.backward(ctx, grad_output.to(ctx.precision))  # saved tensors can be asked for once
 
 
 def install() -> None:

@@ -16,6 +16,7 @@ SWIN = dict(type="Swin", embed_dims=12, depths=[2, 1, 1, 1], num_heads=[1, 1, 2,
 RESNET = dict(type="ResNet", depth=18, base_channels=8, stem_channels=8)
 TIMM = dict(type="TimmBackbone", options=dict(img_size=64))
 VIT = dict(TIMM, model_name="vit_tiny_patch16_224", pyramid=(8, 16, 32), drop_path_rate=0.3)
+ENCODER, DECODER = "2 DeformableDetrTransformerEncoderLayer", "2 DeformableDetrTransformerDecoderLayer"
 TIMM_SWIN = dict(TIMM, model_name="swin_tiny_patch4_window7_224", drop_path_rate=0.3)
 
 
@@ -55,7 +56,7 @@ def step(model: nn.Module) -> tuple[dict[str, Tensor], int]:
         (RESNET | {"norm_eval": True}, "8 BasicBlock"),
         (VIT, "1 vit_tiny_patch16_224"),
         (TIMM_SWIN, "1 swin_tiny_patch4_window7_224"),
-        ("brs_detr/brs-detr", "8 BasicBlock, 2 DeformableDetrTransformerEncoderLayer"),
+        ("brs_detr/brs-detr", f"8 BasicBlock, {ENCODER}, {DECODER}"),
     ],
 )
 def test_results_are_the_same(config: dict | str, blocks: str) -> None:

@@ -75,17 +75,11 @@ def trained(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return work
 
 
-@pytest.fixture
-def quick(config: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Config, "pretty_text", "")  # formatting it takes longer than the training
-
-
 def the_best(work: Path) -> Path:
     (path,) = work.glob("best_*.pth")
     return path
 
 
-@pytest.mark.usefixtures("quick")
 def test_checkpoints_of_a_training_have_the_map_of_their_weights(config: Path, tmp_path: Path) -> None:
     """As plain numbers; another evaluation of the same weights, here averaged ones, fits the same map."""
     work = tmp_path / "work"
@@ -99,7 +93,6 @@ def test_checkpoints_of_a_training_have_the_map_of_their_weights(config: Path, t
     assert kept[0] != kept[1]  # of other weights
 
 
-@pytest.mark.usefixtures("quick")
 def test_weights_that_were_not_evaluated_have_none(config: Path, trained: Path, tmp_path: Path) -> None:
     """Neither those of a later iteration nor those of a training that starts from a calibrated checkpoint."""
     work = tmp_path / "work"
@@ -133,7 +126,6 @@ def test_the_command_writes_a_checkpoint_that_can_be_continued(
     assert (trained / "epoch_3.pth").exists()
 
 
-@pytest.mark.usefixtures("quick")
 def test_what_is_replaced_and_what_is_not(config: Path, trained: Path, tmp_path: Path) -> None:
     best = str(the_best(trained))
     (tmp_path / "other.pth").write_text("of the user")
@@ -152,7 +144,6 @@ def test_what_is_replaced_and_what_is_not(config: Path, trained: Path, tmp_path:
     write_bytes(best, content)
 
 
-@pytest.mark.usefixtures("quick")
 def test_data_on_which_nothing_is_right(config: Path, trained: Path, tmp_path: Path) -> None:
     best, out = the_best(trained), tmp_path / "out.pth"
     options = {"model.blind": True}
@@ -165,7 +156,6 @@ def test_data_on_which_nothing_is_right(config: Path, trained: Path, tmp_path: P
         )
 
 
-@pytest.mark.usefixtures("quick")
 def test_an_evaluation_says_how_good_the_kept_map_is(config: Path, trained: Path, tmp_path: Path) -> None:
     best = the_best(trained)
     content = read_checkpoint(best)

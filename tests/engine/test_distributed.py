@@ -1,6 +1,5 @@
 """Joining a process group, and deciding once for all processes."""
 
-import multiprocessing
 import os
 from multiprocessing.connection import Connection
 
@@ -9,6 +8,7 @@ import torch
 
 from brs_detr.engine.running import distributed
 from brs_detr.errors import InputError
+from tests.processes import CONTEXT
 
 
 def refuse() -> list[str]:
@@ -37,11 +37,10 @@ def process(rank: int, port: int, sender: Connection) -> None:
 
 @pytest.mark.skipif(torch.cuda.device_count() == 1, reason="two processes need no GPU or two")
 def test_every_process_hears_of_it(free_port: int) -> None:
-    context = multiprocessing.get_context("spawn")
     receivers, processes = [], []
     for rank in range(2):
-        receiver, sender = context.Pipe(duplex=False)
-        processes.append(context.Process(target=process, args=(rank, free_port, sender)))
+        receiver, sender = CONTEXT.Pipe(duplex=False)
+        processes.append(CONTEXT.Process(target=process, args=(rank, free_port, sender)))
         receivers.append(receiver)
     for each in processes:
         each.start()

@@ -93,16 +93,13 @@ class ToyWithBackbone(ToyDetector):
 
 
 @pytest.mark.filterwarnings("ignore:.*visualizer has been created")  # mmengine keeps one a process
-def test_a_training_with_all_of_them(
-    toy_config: Path, tmp_path: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_with_all_of_them(toy_config: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     """It ends early, is continued and ends at once, and is refused without the average."""
     config = Config.fromfile(toy_config)
     config.model = dict(type="ToyWithBackbone", backbone=None, data_preprocessor=config.model.data_preprocessor)
     config.optim_wrapper.optimizer.lr = 0.0  # nothing is learnt, so that no evaluation is better
     config.custom_hooks = []
     config.dump(tmp_path / "toy.py")
-    monkeypatch.setattr(Config, "pretty_text", "")  # formatting it takes longer than the training
     work = tmp_path / "work"
     options: dict[str, Any] = dict(folder=str(work), average=True, patience=1, freeze_backbone=True)
     launch.train(str(tmp_path / "toy.py"), TrainOptions(**options))

@@ -1,17 +1,15 @@
 """The toy is trained in processes that begin with everything imported, so that many of them may be killed."""
 
 import gc
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
 
 from brs_detr import endings, peers
 from brs_detr.engine import launch
@@ -20,19 +18,11 @@ from brs_detr.engine.running.resuming import AUTO
 from brs_detr.engine.running.work_dir import checkpoints
 from brs_detr.engine.train_options import TrainOptions
 from brs_detr.weights import read_checkpoint
+from tests.processes import CONTEXT
 
 SECONDS = "time", "data_time", "loss_time"  # of a log line; they differ
 STATES = "state_dict", "ema_state_dict", "optimizer", "param_schedulers"
 Spoil = Callable[[], None]
-
-
-def forkserver() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.conftest", __name__, "tests.engine.toy"])
-    return context
-
-
-CONTEXT = forkserver()
 
 
 def train(config: Path, work: Path, arguments: dict[str, Any], spoil: Spoil | None, variables: dict[str, str]) -> None:
@@ -43,7 +33,6 @@ def train(config: Path, work: Path, arguments: dict[str, Any], spoil: Spoil | No
     torch.set_num_threads(1)
     sys.stdout = sys.stderr = work.with_suffix(".log").open("a")
     os.dup2(sys.stderr.fileno(), 2)
-    Config.pretty_text = property(lambda config: "")  # formatting it takes longer than the training
     if spoil:
         spoil()
     with endings.ends_with_a_sentence([]), peers.together():

@@ -1,7 +1,6 @@
 """Compiles the kernels to machine code for GPUs that need not be here. Run on its own: the tests interpret them."""
 
 import sys
-from itertools import product
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -12,53 +11,37 @@ from triton.compiler import ASTSource
 
 from brs_detr.losses import kernels
 
-ARCHITECTURES = (80, 90)  # Ampere, Hopper
-TABLES = {"lowest", "highest", "lowest_relevant", "thresholds", "origin", "low", "scale", "value", "slope"}
-TYPES = {
-    "cells": "*i32",
-    "counts": "*i32",
-    "offsets": "*i64",
-    "per_width": "fp32",
-    "units": "fp32",
-    "N": "i32",
-    "E": "i32",
-    "CELLS": "i32",
-    "COPIES": "i32",
-    "sign": "i32",
-    "at_zero": "fp32",
-    "ties": "i32",
-    "positive": "*i1",
-    "numbers": "*i32",
-    "BLOCKS": "i32",
-    "B": "i32",
-    "P": "i32",
+VARIANTS = (("bf16", 80), ("fp32", 90), ("fp64", 80))  # dtypes of logits; compute capabilities of Ampere and Hopper
+SCALARS = {"per_width": "fp32", "units": "fp32", "at_zero": "fp32", "sign": "i32", "ties": "i32"}  # or as annotated
+INTEGERS = {
+    **dict.fromkeys(("numbers", "before", "counts", "cells", "places", "elements"), "*i32"),
+    **dict.fromkeys(("offsets", "source", "first", "order", "of_positive"), "*i64"),
+    "sloped": "*i1",
 }
-CONSTANTS = dict(BLOCK=kernels.BLOCK, **kernels.PAIRS)
-KERNELS = {  # with the dtypes of logits
-    kernels.scan: ("bf16", "fp32", "fp64"),
-    kernels.histogram: ("bf16", "fp32", "fp64"),
-    kernels.gradient: ("bf16", "fp32", "fp64"),
-    kernels.pair_sums: ("fp64",),
-}
-OF_POSITIVES = dict.fromkeys(("positions", "targets", "values", "of_all", "of_better"), "*fp64")
+IN_THEIR_PRECISION = {"lowest", "highest", "lowest_relevant", "thresholds", "origin", "value", "slope"}  # of logits
+OF_SAMPLES = ("scan", "summarise", "collect", "histogram", "gradient", "put")
+OF_LOGITS = (*OF_SAMPLES, "break_points", "grid", "tables")  # have a variant for each dtype of logits
 
 
-def signature(kernel: triton.JITFunction, logits: str) -> dict[str, str]:
-    single = "fp64" if logits == "fp64" else "fp32"
-    floats = {"logits": f"*{logits}", "targets": "*fp32", "result": f"*{single}"}
-    types = TYPES | floats | dict.fromkeys(TABLES, f"*{single}") | dict.fromkeys(kernels.CONSTANTS, "constexpr")
-    if kernel is kernels.pair_sums:
-        types |= OF_POSITIVES
-    return {name: types[name] for name in kernel.arg_names}
+def signature(name: str, logits: str) -> dict[str, str]:
+    """Triton's types of the arguments; what is not said is a tensor of float64."""
+    single, result = ("fp64" if logits == "fp64" else "fp32"), {}
+    of_samples = {"logits": f"*{logits}", "targets": "*fp32", "result": f"*{logits}"} if name in OF_SAMPLES else {}
+    known = INTEGERS | dict.fromkeys(IN_THEIR_PRECISION, f"*{single}") | SCALARS | of_samples
+    for parameter in getattr(kernels, name).params:
+        size = "i32" if parameter.name.isupper() else "*fp64"
+        result[parameter.name] = parameter.annotation or known.get(parameter.name, size)
+    return result
 
 
 def main() -> None:
-    for kernel, dtypes in KERNELS.items():
-        constants = {name: CONSTANTS[name] for name in kernel.arg_names if name in CONSTANTS}
-        for logits, architecture in product(dtypes, ARCHITECTURES):
-            source = ASTSource(kernel, signature(kernel, logits), constexprs=constants)
+    for name in kernels.NAMES:
+        kernel = getattr(kernels, name)
+        constants = {parameter.name: parameter.default for parameter in kernel.params if parameter.has_default}
+        for logits, architecture in VARIANTS if name in OF_LOGITS else VARIANTS[1:2]:
+            source = ASTSource(kernel, signature(name, logits), constexprs=constants)
             compiled = triton.compile(source, target=GPUTarget("cuda", architecture, 32))
-            print(kernel.__name__, logits, architecture, len(compiled.asm["cubin"]))
+            print(name, logits, architecture, len(compiled.asm["cubin"]))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ kernels = pytest.importorskip("brs_detr.losses.kernels", reason="Triton has no r
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 
 CPU = torch.device("cpu")
+RANK_AND_SORT = RankSortLoss().definition
 LOGITS, TARGETS = make(0, 20, 400, 4, "quantised", "random")
 
 
@@ -42,7 +43,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The length of the logits at each launch of a kernel."""
     lengths, launch = [], FusedNegatives._launch
 
-    def recorded(self: FusedNegatives, kernel: Any, logits: Tensor, *args: Any, **sizes: int) -> None:
+    def recorded(self: FusedNegatives, kernel: str, logits: Tensor, *args: Any, **sizes: int) -> None:
         lengths.append(logits.shape[1])
         launch(self, kernel, logits, *args, **sizes)
 
@@ -68,26 +69,18 @@ def does_not_compile(*_: Tensor) -> None:
     raise RuntimeError("at 3:4:\n  no such\n  instruction")
 
 
+def at_both(*numbers: str) -> str:
+    return ", ".join(f"{name} at delta {delta}" for delta in (0.0, 0.5) for name in numbers)
+
+
 FAULTS = {  # kernel, what happens, and the reason that is given
-    "a number": ("scan", lambda *args: args[5][1, 0].add_(1), "scan"),
-    "a mask": ("scan", lambda *args: args[2][2, -1].fill_(True), "scan"),
-    "a count": ("histogram", lambda *args: args[8][0, 0, 3].add_(1), "N_FP at delta 0.0, N_FP at delta 0.5"),
-    "offsets": ("histogram", lambda *args: args[9].zero_(), "N_FP at delta 0.5"),
-    "a gradient": (
-        "gradient",
-        lambda *args: args[10][2, 100].add_(0.1),
-        "gradient at delta 0.0, gradient at delta 0.5",
-    ),
-    "NaN": (
-        "gradient",
-        lambda *args: args[10][1, -1].fill_(float("nan")),
-        "gradient at delta 0.0, gradient at delta 0.5",
-    ),
-    "a positive": (
-        "pair_sums",
-        lambda *args: args[4][0, 0, 3].add_(0.01),
-        ", ".join(f"{sums} at delta {delta}" for delta in (0.0, 0.5) for sums in ("over as good", "from better")),
-    ),
+    "a number": ("scan", lambda *args: args[3][1, 0].add_(1), at_both("scan")),
+    "a place": ("collect", lambda *args: args[5][-1:].add_(1), at_both("places", "gradient")),
+    "offsets": ("histogram", lambda *args: args[7].zero_(), "N_FP at delta 0.5"),
+    "a sum": ("heights", lambda *args: args[3][0, :30].add_(1), at_both("N_FP")),
+    "NaN": ("gradient", lambda *args: args[8][1, -1].fill_(float("nan")), at_both("gradient")),
+    "a positive": ("pair_sums", lambda *args: args[4][0, 0, 3].add_(0.01), at_both("over as good", "from better")),
+    "a share": ("charge", lambda *args: args[5][0, 3].add_(0.01), at_both("shares")),
     "an error": ("histogram", does_not_compile, "RuntimeError: at 3:4: no such instruction"),
 }
 
@@ -138,15 +131,15 @@ def test_kernels_are_tested_once_a_dtype(by_torch: tuple, launched: list[int]) -
 
 @pytest.mark.parametrize("targets", [torch.int64, torch.bool])
 def test_kernels_pass_with_targets_of_any_dtype(targets: torch.dtype) -> None:
-    assert self_test.failure(CPU, torch.float32, targets) is None
+    assert self_test.failure(CPU, torch.float32, targets, RANK_AND_SORT) is None
 
 
 def test_nothing_is_concluded_without_data() -> None:
     with FakeTensorMode():
         logits = torch.empty(1, 5, device="cuda")
-        assert not backends.use_kernels("auto", logits, logits)
+        assert not backends.use_kernels("auto", logits, logits, RANK_AND_SORT)
         with pytest.raises(ValueError, match="no data"):
-            backends.use_kernels("triton", logits, logits)
+            backends.use_kernels("triton", logits, logits, RANK_AND_SORT)
     assert not self_test._failures
 
 
@@ -154,9 +147,9 @@ def test_nothing_is_read_amid_a_capture(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     monkeypatch.setattr(self_test, "_outcome", None)  # not callable
     device = torch.device("cuda", 0)
-    assert "is being captured" in str(self_test.failure(device, torch.float32, torch.float32))
-    self_test._passed.add((device, torch.float32, torch.float32))
-    assert self_test.failure(device, torch.float32, torch.float32) is None
+    assert "is being captured" in str(self_test.failure(device, torch.float32, torch.float32, RANK_AND_SORT))
+    self_test._passed.add((device, torch.float32, torch.float32, type(RANK_AND_SORT)))
+    assert self_test.failure(device, torch.float32, torch.float32, RANK_AND_SORT) is None
 
 
 def test_torch_compile_leaves_the_losses_as_they_are(launched: list[int]) -> None:

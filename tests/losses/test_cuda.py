@@ -28,7 +28,7 @@ def losses_on_fake_cuda(batch: int, loss: Callable) -> tuple[list[int], tuple[to
         logits, *others = (torch.empty(batch, 1000, device="cuda") for _ in signature(loss).parameters if _ in FIELDS)
         terms = named_terms(loss(logits.requires_grad_(), *others)[0])
         node = next(iter(terms.values())).grad_fn.next_functions[0][0]
-        return reads, solving.RankingFunction.backward(node, *torch.ones(len(terms), batch, device="cuda"))
+        return reads, solving.RankingFunction.backward(node, torch.ones(len(terms) * batch, device="cuda"))
 
 
 @pytest.mark.parametrize("loss", [rank_sort_loss, ap_loss, alrp_loss])
@@ -42,8 +42,7 @@ def test_the_host_reads_once(batch: int, way: str, loss: Callable) -> None:
             kernels = pytest.importorskip("brs_detr.losses.kernels", reason="Triton has no release for this platform")
             stack.enter_context(mock.patch.object(solving, "use_kernels", return_value=True))
             stack.enter_context(mock.patch.object(torch.cuda, "device_of"))
-            names = ("scan", "histogram", "gradient", "pair_sums")
-            stack.enter_context(mock.patch.multiple(kernels, **{name: mock.MagicMock() for name in names}))
+            stack.enter_context(mock.patch.multiple(kernels, **{name: mock.MagicMock() for name in kernels.NAMES}))
         reads, gradients = losses_on_fake_cuda(batch, loss)
     assert reads == [1]
     assert gradients[0].shape == (batch, 1000)

@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from brs_detr.ops import deformable_attention
 from brs_detr.ops.float32_attention import Float32Attention
+from brs_detr.timing.counting import peak_memory
 
 # isort: split
 from mmcv.ops import multi_scale_deform_attn
@@ -94,6 +96,20 @@ def test_deformable_attention_gradcheck() -> None:
     assert torch.autograd.gradcheck(attend, inputs)
 
 
+def test_samples_of_one_level_exist_at_a_time() -> None:
+    batch, heads, channels, queries, levels, points = 1, 2, 16, 200, 4, 4
+    value = torch.randn(batch, levels * 4, heads, channels, requires_grad=True)
+    locations = torch.rand(batch, queries, heads, levels, points, 2, requires_grad=True)
+    weights = torch.rand(batch, queries, heads, levels, points, requires_grad=True)
+    shapes = torch.tensor([(2, 2)] * levels)
+
+    def step() -> None:
+        Float32Attention.apply(value, shapes, shapes.prod(1), locations, weights, 64).sum().backward()
+
+    samples = weights.numel() * channels * weights.itemsize
+    assert peak_memory(step, value.device) < 1.2 * samples  # three times and more, if they all did
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_samples_are_taken_at_full_precision(dtype: torch.dtype) -> None:
     """As under autocast: values of half precision, locations and weights of float32."""
@@ -116,6 +132,19 @@ def test_samples_are_taken_at_full_precision(dtype: torch.dtype) -> None:
     for ours, given, reference in zip(gradients(output, inputs), inputs, gradients(expected, exact), strict=True):
         assert ours.dtype == given.dtype
         assert error(ours, reference) < 2 * bound
+
+
+def test_it_can_be_computed_again() -> None:
+    """As --checkpoint-activations does on a GPU."""
+    value, shapes, starts, *others = attention_inputs()
+    inputs = [each.requires_grad_() for each in (value, *others)]
+
+    def attend(value: torch.Tensor, locations: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        return Float32Attention.apply(value, shapes, starts, locations, weights, 64)
+
+    expected = gradients(attend(*inputs), inputs)
+    found = gradients(checkpoint(attend, *inputs, use_reentrant=False), inputs)
+    assert all(map(torch.equal, found, expected))
 
 
 def test_deformops_agrees_with_grid_sample() -> None:

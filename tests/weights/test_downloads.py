@@ -1,7 +1,6 @@
 """Downloads: kept whole, under their whole address, or not at all."""
 
 import hashlib
-import multiprocessing
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ from brs_detr.engine.running import distributed
 from brs_detr.errors import InputError
 from brs_detr.weights import CheckpointError, read_checkpoint
 from brs_detr.weights.locating import locate
+from tests.processes import CONTEXT
 from tests.weights.conftest import Server
 
 
@@ -129,9 +129,11 @@ def test_an_interrupted_download_leaves_nothing(cache: Path) -> None:
     assert not list(cache.iterdir())
 
 
-def process(rank: int, port: int, url: str, everyone: bool, sender: Connection) -> None:
+def process(rank: int, port: int, url: str, everyone: bool, variables: dict[str, str], sender: Connection) -> None:
     """Reports what came of a download that the first process, or each, wants."""
-    os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1", PORT=str(port))
+    os.environ.update(
+        variables, RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1", PORT=str(port)
+    )
     os.environ.pop("MASTER_PORT", None)
     distributed.start("pytorch")
 
@@ -150,12 +152,11 @@ def process(rank: int, port: int, url: str, everyone: bool, sender: Connection) 
 @pytest.mark.parametrize(("name", "everyone"), [("model.pth", True), ("model.pth", False), ("absent.pth", False)])
 def test_two_processes_end_alike(server: Server, cache: Path, free_port: int, name: str, everyone: bool) -> None:
     publish(server, "model.pth")
-    context = multiprocessing.get_context("spawn")
     receivers, processes = [], []
     for rank in range(2):
-        receiver, sender = context.Pipe(duplex=False)
-        arguments = (rank, free_port, f"{server.url}/{name}", everyone, sender)
-        processes.append(context.Process(target=process, args=arguments))
+        receiver, sender = CONTEXT.Pipe(duplex=False)
+        arguments = (rank, free_port, f"{server.url}/{name}", everyone, dict(os.environ), sender)
+        processes.append(CONTEXT.Process(target=process, args=arguments))
         receivers.append(receiver)
     for each in processes:
         each.start()

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmdet.models.backbones.resnet import BasicBlock, Bottleneck
 from mmdet.models.backbones.swin import SwinBlock
-from mmdet.models.layers import DetrTransformerEncoderLayer
+from mmdet.models.layers import DetrTransformerDecoderLayer, DetrTransformerEncoderLayer
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -21,7 +21,7 @@ from brs_detr.backbones.timm_models import recompute_activations
 from brs_detr.errors import InputError
 from brs_detr.weights import Skeleton
 
-BLOCKS = (BasicBlock, Bottleneck, SwinBlock, DetrTransformerEncoderLayer)
+BLOCKS = (BasicBlock, Bottleneck, SwinBlock, DetrTransformerEncoderLayer, DetrTransformerDecoderLayer)
 
 
 class Recomputed(nn.Module):
