@@ -52,6 +52,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "model.bbox_head.loss_bbox.loss_weight": 5.0,
         "model.bbox_head.loss_iou.loss_weight": 2.0,
     },
+    "distinct queries": {"model.query_nms": 0.7},
     "batch of 2": {"train_dataloader.batch_size": 2},
     "class cost 12": class_cost(12.0),
     "class cost 20": class_cost(20.0),

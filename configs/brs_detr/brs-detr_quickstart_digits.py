@@ -1,7 +1,8 @@
 # The quick start's: its decoder detects as well as the auxiliary heads, see benchmarks/results/decoder.md. Beside the
-# published recipe: boxes weighed as Co-DETR's, small batches, fewer epochs, and duplicates suppressed at test time.
+# published recipe: distinct queries, boxes weighed as Co-DETR's, small batches for fewer epochs, and NMS at test time.
 _base_ = "brs-detr_tiny_digits.py"
 model = dict(
+    query_nms=0.7,
     bbox_head=dict(balance_boxes=False, loss_bbox=dict(loss_weight=5.0), loss_iou=dict(loss_weight=2.0)),
     test_cfg=dict(detr=dict(nms=dict(type="nms", iou_threshold=0.7))))
 train_dataloader = dict(batch_size=2)
