@@ -76,9 +76,9 @@ def write_config(run: Run, folder: Path) -> Path:
     return write(config, run.epochs, folder)
 
 
-def write(config: Config, epochs: int, folder: Path) -> Path:
-    """A config as one file in `folder`: evaluation at the end only, data loaded by the same thread."""
-    config.train_cfg.val_interval = epochs
+def write(config: Config, epochs: int, folder: Path, val_interval: int | None = None) -> Path:
+    """A config as one file in `folder`: evaluation at the end only, or as given, data loaded by the same thread."""
+    config.train_cfg.val_interval = val_interval or epochs
     config.default_hooks.checkpoint.save_best = None
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
         loader.update(num_workers=0, persistent_workers=False)

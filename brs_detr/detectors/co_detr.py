@@ -15,6 +15,7 @@ from mmdet.models import DeformableDETR
 from mmdet.models.layers import inverse_sigmoid
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmdet.utils import ConfigType, InstanceList, OptConfigType
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -22,10 +23,12 @@ from torch import Tensor, nn
 from brs_detr.errors import InputError
 from brs_detr.heads import AuxiliaryQueries, AuxiliarySamples, select_queries
 from brs_detr.ops.deformable_attention import level_sizes
+from brs_detr.ops.nms import survive
 
 from .auxiliary_layers import AuxiliaryQueryEmbedding, MemoryMaps, encoder_reference_points
 
 EVAL_MODULES = ("detr", "one-stage", "two-stage")
+CANDIDATES = 10  # proposals for each query, among which repeated ones are looked for
 
 
 @MODELS.register_module()
@@ -36,6 +39,8 @@ class CoDETR(DeformableDETR):
     `rpn_proposal`, `rcnn`, `atss`, of which `train_cfg` and `test_cfg` of the heads are made.
     max_auxiliary_queries: the most queries that one auxiliary head returns.
     eval_module: which head detects at test time: "detr", "one-stage" (ATSS) or "two-stage" (RPN and RoI head).
+    query_nms: an IoU. Of encoder proposals that overlap more, the best alone becomes a query, as long as others are
+    left: distinct queries (DDQ, CVPR 2023). None, as published, takes the best ones however they overlap.
     Raises InputError for any other.
     """
 
@@ -50,10 +55,13 @@ class CoDETR(DeformableDETR):
         test_cfg: OptConfigType = None,
         max_auxiliary_queries: int = 300,
         eval_module: str = "detr",
+        query_nms: float | None = None,
         **kwargs: Any,
     ) -> None:
         if eval_module not in EVAL_MODULES:
             raise InputError(f"model.eval_module is '{eval_module}': it must be one of {', '.join(EVAL_MODULES)}.")
+        if query_nms is not None and not 0 < query_nms < 1:
+            raise InputError(f"model.query_nms is {query_nms}: it is an IoU, above 0 and below 1, or None.")
         train_cfg, test_cfg = train_cfg or {}, test_cfg or {}
         super().__init__(
             *args,
@@ -64,7 +72,7 @@ class CoDETR(DeformableDETR):
             as_two_stage=True,
             **kwargs,
         )
-        self.max_auxiliary_queries, self.eval_module = max_auxiliary_queries, eval_module
+        self.max_auxiliary_queries, self.eval_module, self.query_nms = max_auxiliary_queries, eval_module, query_nms
         self.proposal_cfg = train_cfg.get("rpn_proposal", test_cfg.get("rpn"))
         self.rpn_head, self.roi_head, self.atss_head = (
             MODELS.build({**head, "train_cfg": train_cfg.get(name), "test_cfg": test_cfg.get(name)})
@@ -94,9 +102,30 @@ class CoDETR(DeformableDETR):
         Raises InputError if the images are too small for the number of queries.
         """
         self._check_number_of_proposals(memory)
-        decoder_inputs, head_inputs = super().pre_decoder(memory, memory_mask, spatial_shapes)
-        content = self.query_embedding.weight.expand_as(decoder_inputs["query"])
-        return {**decoder_inputs, "query": content}, head_inputs
+        features, anchors = self.gen_encoder_output_proposals(memory, memory_mask, spatial_shapes)
+        classify, refine = (
+            branches[self.decoder.num_layers] for branches in (self.bbox_head.cls_branches, self.bbox_head.reg_branches)
+        )
+        logits, unactivated = classify(features), refine(features) + anchors
+        boxes = unactivated.sigmoid()
+        chosen = self._choose_proposals(logits[..., 0].detach(), boxes.detach())
+        unactivated = unactivated.detach().gather(1, chosen[..., None].expand(-1, -1, 4))
+        embedded = self.pos_trans_norm(self.pos_trans_fc(self.get_proposal_pos_embed(unactivated)))
+        position, _ = embedded.chunk(2, dim=2)
+        content = self.query_embedding.weight.expand_as(position)
+        queries = dict(query=content, query_pos=position, memory=memory, reference_points=unactivated.sigmoid())
+        return queries, dict(enc_outputs_class=logits, enc_outputs_coord=boxes) if self.training else {}
+
+    def _choose_proposals(self, logits: Tensor, boxes: Tensor) -> Tensor:
+        """Places (N, num_queries) of the best proposals. logits: (N, S); boxes: (N, S, 4) cxcywh."""
+        if self.query_nms is None:
+            return logits.topk(self.num_queries, dim=1)[1]
+        most = min(logits.shape[1], CANDIDATES * self.num_queries)
+        logits, places = logits.float().topk(most, dim=1)
+        corners = bbox_cxcywh_to_xyxy(boxes.float().gather(1, places[..., None].expand(-1, -1, 4)))
+        repeated = ~survive(corners, logits, self.query_nms, self.num_queries)
+        after_all = logits.amax(1, keepdim=True) - logits.amin(1, keepdim=True) + 1  # a repeated one only fills up
+        return places.gather(1, (logits - after_all * repeated).topk(self.num_queries, dim=1)[1])
 
     def gen_encoder_output_proposals(
         self, memory: Tensor, memory_mask: Tensor, spatial_shapes: Tensor

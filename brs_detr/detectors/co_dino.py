@@ -13,6 +13,7 @@ from mmdet.registry import MODELS
 from mmdet.utils import ConfigType
 from torch import Tensor, nn
 
+from brs_detr.errors import InputError
 from brs_detr.heads import AuxiliaryQueries
 
 from .auxiliary_layers import AuxiliaryContentEmbedding
@@ -25,10 +26,12 @@ BOX_EMBEDDING = 512  # mmdet's decoder embeds a box in so many numbers, whatever
 class CoDINO(CoDETR, DINO):
     """`CoDETR` whose transformer is DINO's.
 
-    dn_cfg: noise and groups of the denoising queries, see mmdet's `CdnQueryGenerator`.
+    dn_cfg: noise and groups of the denoising queries, see mmdet's `CdnQueryGenerator`. Without `query_nms`.
     """
 
     def __init__(self, *args: Any, dn_cfg: ConfigType, **kwargs: Any) -> None:
+        if kwargs.get("query_nms") is not None:
+            raise InputError("model.query_nms is no option of CoDINO, which chooses its queries as DINO does.")
         super().__init__(*args, dn_cfg={**dn_cfg}, **kwargs)  # a copy: mmdet writes into it
 
     def _init_layers(self) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmdet.models import DeformableDETR
 from mmdet.models.layers import DeformableDetrTransformerEncoder
+from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
 from mmengine.config import Config
 from torch import nn
 
@@ -89,3 +90,31 @@ def test_sizes_that_the_host_knows_change_no_bit(masked: bool) -> None:
     given = memory, mask if masked else None, shapes
     found = model.gen_encoder_output_proposals(*given), DeformableDETR.gen_encoder_output_proposals(model, *given)
     assert all(map(torch.equal, *found))
+
+
+def tiny_with(name: str, **options: object) -> nn.Module:
+    config = Config.fromfile(str(ROOT / "configs" / f"{name}_tiny_digits.py"))
+    config.model.update(options)
+    return build_model(config)
+
+
+def test_distinct_queries_are_the_best_proposals_of_which_none_repeats_a_better_one() -> None:
+    model = tiny_with("brs_detr/brs-detr", num_queries=5, query_nms=0.5)
+    corners = torch.tensor([[0.0, 0, 4, 4], [0, 0, 4, 3.6], [5, 5, 9, 9], [0, 0, 4, 4], [5, 5, 9, 8.8], [0, 5, 4, 9]])
+    boxes = bbox_xyxy_to_cxcywh(torch.stack([corners, corners.roll(1, 0)]) / 10)
+    logits = torch.tensor([[5.0, 4, 3, 2, 1, 0], [0, 1, 2, 3, 4, 5]])
+    chosen = model._choose_proposals(logits, boxes)  # three and three are distinct: others fill up, best first
+    assert chosen.tolist() == [[0, 2, 5, 1, 3], [5, 4, 0, 3, 2]]
+    model.query_nms = None
+    assert model._choose_proposals(logits, boxes).tolist() == [[0, 1, 2, 3, 4], [5, 4, 3, 2, 1]]
+
+
+@pytest.mark.parametrize("query_nms", [0, 1.0, float("nan")])
+def test_query_nms_is_an_iou(query_nms: float) -> None:
+    with pytest.raises(InputError, match=r"model.query_nms is .*: it is an IoU"):
+        tiny_with("brs_detr/brs-detr", query_nms=query_nms)
+
+
+def test_co_dino_has_no_distinct_queries() -> None:
+    with pytest.raises(InputError, match=r"model.query_nms is no option of CoDINO"):
+        tiny_with("brs_dino/brs-dino", query_nms=0.7)

@@ -7,9 +7,9 @@ batch, so what is left out here is marked by a negative score, and stands last.
 from typing import Any, NamedTuple
 
 import torch
-import torchvision
 from torch import Tensor
-from torch.autograd import Function
+
+from brs_detr.ops.nms import survive
 
 NONE = -1.0  # the score of what is no detection
 
@@ -46,29 +46,6 @@ def rows(values: Tensor, places: Tensor) -> Tensor:
     return values.gather(1, places[..., None].expand(-1, -1, values.shape[2]))
 
 
-class NonMaxSuppression(Function):
-    """ONNX's operator of the name, for boxes of one class: kept ones as (image, 0, place), at most `most` an image."""
-
-    @staticmethod
-    def forward(ctx: Any, boxes: Tensor, scores: Tensor, iou_threshold: float, most: int) -> Tensor:
-        kept = [torchvision.ops.nms(*image, iou_threshold)[:most] for image in zip(boxes, scores, strict=True)]
-        return torch.cat([_selection(image, places) for image, places in enumerate(kept)])
-
-    @staticmethod
-    def symbolic(graph: Any, boxes: Any, scores: Any, iou_threshold: float, most: int) -> Any:
-        scores = graph.op("Unsqueeze", scores, _constant(graph, [1], torch.int64))
-        limits = _constant(graph, [most], torch.int64), _constant(graph, [iou_threshold], torch.float32)
-        return graph.op("NonMaxSuppression", boxes, scores, *limits)
-
-
-def _selection(image: int, places: Tensor) -> Tensor:
-    return torch.stack([torch.full_like(places, image), torch.zeros_like(places), places], dim=1)
-
-
-def _constant(graph: Any, values: list, dtype: torch.dtype) -> Any:
-    return graph.op("Constant", value_t=torch.tensor(values, dtype=dtype))
-
-
 def suppressed(found: Candidates, nms: dict[str, Any], most: int) -> Candidates:
     """The best of each image after non-maximum suppression within each label, as `mmcv.ops.batched_nms` has it.
 
@@ -76,10 +53,7 @@ def suppressed(found: Candidates, nms: dict[str, Any], most: int) -> Candidates:
     """
     apart = 0 if nms.get("class_agnostic") else found.boxes.amax((1, 2))[:, None] + 1  # no label meets another
     boxes = found.boxes + (found.labels * apart)[..., None]
-    kept = NonMaxSuppression.apply(boxes, found.scores, float(nms["iou_threshold"]), int(most))
-    image, _, place = kept.unbind(1)
-    valid = torch.zeros_like(found.scores).index_put((image, place), torch.ones_like(place, dtype=boxes.dtype))
-    return found.only(valid > 0).best(most)
+    return found.only(survive(boxes, found.scores, nms["iou_threshold"], most)).best(most)
 
 
 def clipped(boxes: Tensor, sizes: Tensor) -> Tensor:

@@ -1,0 +1,195 @@
+"""The decoder beside its helpers: the recipe of the quick start with other settings, one or several at a time.
+
+    python -m benchmarks.decoder                                          # all; hours, continues where it stopped
+    python -m benchmarks.decoder "fixed box weights, batch of 2" --seeds 3    # these changes together
+    python -m benchmarks.decoder --table                                  # only the table of what has been measured
+
+Changes are chosen on the validation images. `test AP` is that of 200 other images, made of scans of digits that no
+training and no choice has seen. Writes benchmarks/results/decoder.csv and decoder.md.
+"""
+
+import argparse
+import os
+from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.config import Config
+
+from brs_detr.data import digits
+from brs_detr.endings import add_debug, ends_with_a_sentence
+from brs_detr.engine import launch
+from brs_detr.files import write_text
+from brs_detr.timing.report import append_csv, environment
+
+from . import digits_configs, digits_results
+from .digits_results import load, spread
+from .report import markdown
+from .trainings import in_processes, train_quietly
+
+ROOT = Path(__file__).resolve().parents[1]
+DETECTORS = {"BRS-DETR": "brs_detr/brs-detr", "Co-DETR": "co_detr/co-deformable-detr"}
+PUBLISHED = "as published"
+NMS = {"model.test_cfg.detr.nms": {"type": "nms", "iou_threshold": 0.7}}  # of duplicates
+OTHER_HEADS: dict[str, dict[str, Any]] = {
+    "by NMS": NMS,
+    "ATSS head": {"model.eval_module": "one-stage"},
+    "RoI head": {"model.eval_module": "two-stage"},
+}
+HELD_OUT = digits.Parameters(train=1, val=1, test=200)
+
+
+def class_cost(weight: float) -> dict[str, Any]:
+    return {"model.train_cfg.detr.assigner.match_costs.0.weight": weight}
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    PUBLISHED: {},
+    "fixed box weights": {  # those of Co-DETR, not balanced to the ranking
+        "model.bbox_head.balance_boxes": False,
+        "model.bbox_head.loss_bbox.loss_weight": 5.0,
+        "model.bbox_head.loss_iou.loss_weight": 2.0,
+    },
+    "distinct queries": {"model.query_nms": 0.7},
+    "batch of 2": {"train_dataloader.batch_size": 2},
+    "class cost 12": class_cost(12.0),
+    "class cost 20": class_cost(20.0),
+    "60 auxiliary queries": {"model.max_auxiliary_queries": 60},
+    "30 queries": {"model.num_queries": 30},
+    "half the rate": {"optim_wrapper.optimizer.lr": 5e-4},
+    "twice the rate": {"optim_wrapper.optimizer.lr": 2e-3},
+    "clip 1": {"optim_wrapper.clip_grad.max_norm": 1.0},
+}
+PLAN = {"BRS-DETR": [*CHANGES], "Co-DETR": [name for name in CHANGES if name != "fixed box weights"]}
+
+
+class Run(NamedTuple):
+    """One training. changes: names in `CHANGES`, separated by commas."""
+
+    detector: str
+    changes: str
+    seed: int
+    epochs: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.detector} {self.changes} {self.epochs} {self.seed}".replace(",", "").replace(" ", "_")
+
+
+COLUMNS = (*Run._fields, "APs", "AP", "AP50", *OTHER_HEADS, "test AP", "test AP by NMS", "seconds", "device", "torch")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("changes", nargs="*", help=f"of {', '.join(CHANGES)}; several by commas; all by default")
+    parser.add_argument("--detectors", nargs="+", choices=DETECTORS, default=list(DETECTORS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--epochs", type=int, default=10, help="of 400 images")
+    parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, of one thread each")
+    parser.add_argument("--work-dir", type=Path, default=ROOT / "work_dirs" / "decoder", help="logs and checkpoints")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--table", action="store_true", help="train nothing")
+    add_debug(parser)
+    args = parser.parse_args()
+    for changes in args.changes:
+        if unknown := set(changes.split(", ")) - CHANGES.keys():
+            parser.error(f"no change is called {', '.join(sorted(unknown))}; there are: {'; '.join(CHANGES)}")
+    return args
+
+
+def planned(args: argparse.Namespace) -> list[Run]:
+    return [
+        Run(detector, changes, seed, args.epochs)
+        for seed in args.seeds
+        for detector in args.detectors
+        for changes in args.changes or PLAN[detector]
+    ]
+
+
+def write_config(run: Run, folder: Path) -> Path:
+    """The config of a run as one file in `folder`, evaluated every second epoch."""
+    config = Config.fromfile(digits_configs.CONFIGS / f"{DETECTORS[run.detector]}_tiny_digits.py")
+    for name in run.changes.split(", "):
+        config.merge_from_dict(CHANGES[name])
+    return digits_configs.write(config, run.epochs, folder, val_interval=2)
+
+
+def train(run: Run, work_dir: Path) -> dict[str, Any]:
+    """AP of the decoder while it is trained; at the end also of its helpers, and on other images."""
+    folder = work_dir / run.name
+    config = write_config(run, folder)
+    trained = train_quietly(config, run.epochs, run.seed)
+    result = digits_results.read(trained)
+    test = partial(evaluate, config, trained / f"epoch_{run.epochs}.pth", work_dir)
+    return {
+        "APs": " ".join(f"{ap:.3f}" for ap in digits_results.aps(trained)),
+        **{name: result[name] for name in ("AP", "AP50", "seconds")},
+        **{name: test(options) for name, options in OTHER_HEADS.items()},
+        "test AP": test(held_out(work_dir)),
+        "test AP by NMS": test(held_out(work_dir) | NMS),
+    }
+
+
+def evaluate(config: Path, checkpoint: Path, work_dir: Path, options: dict[str, Any]) -> float:
+    """AP of a checkpoint with other options."""
+    with (config.parent / "test.txt").open("a") as log, redirect_stdout(log), redirect_stderr(log):
+        folder = str(config.parent / "test")
+        return launch.evaluate(str(config), str(checkpoint), folder=folder, options=options)["bbox_mAP"]
+
+
+def held_out(work_dir: Path) -> dict[str, Any]:
+    """Options by which the other images are the test data."""
+    annotations = f"{work_dir / 'held_out'}/annotations/test.json"
+    return {
+        "test_dataloader.dataset.data_root": f"{work_dir / 'held_out'}/",
+        "test_dataloader.dataset.ann_file": "annotations/test.json",
+        "test_dataloader.dataset.data_prefix.img": "test/",
+        "test_evaluator.ann_file": annotations,
+    }
+
+
+def train_all(args: argparse.Namespace) -> None:
+    """Every run that has no result yet."""
+    digits.build(ROOT / "data" / "digits", digits.Parameters())
+    digits.build(args.work_dir / "held_out", HELD_OUT)
+    path = args.results / "decoder.csv"
+    runs = [run for run in planned(args) if run not in finished(path)]
+    for run, result in in_processes(partial(train, work_dir=args.work_dir.absolute()), runs, args.jobs):
+        rounded = {key: value if isinstance(value, str) else f"{value:.4g}" for key, value in result.items()}
+        append_csv(path, COLUMNS, [run._asdict() | rounded | environment(torch.device("cpu"))])
+        print(run.name, *(f"{key} {value}" for key, value in rounded.items()), flush=True)
+
+
+def finished(path: Path) -> set[Run]:
+    return {Run(row["detector"], row["changes"], int(row["seed"]), int(row["epochs"])) for row in load(path)}
+
+
+def table(path: Path) -> str:
+    """Means over the seeds, with standard deviations; AP after each second epoch of one seed."""
+    groups: dict[tuple[str, str, str], list[dict[str, str]]] = {}
+    for row in load(path):
+        groups.setdefault((row["detector"], row["changes"], row["epochs"]), []).append(row)
+    scores = ("AP", "AP50", *OTHER_HEADS, "test AP", "test AP by NMS", "seconds")
+    rows = [
+        [*group, str(len(found)), *(spread(found, name) for name in scores), found[0]["APs"]]
+        for group, found in groups.items()
+    ]
+    header = ["detector", "changes", "epochs", "seeds", *scores[:-1], "s / iteration", "AP after 2, 4, ... epochs"]
+    return markdown(header, rows)
+
+
+@ends_with_a_sentence()
+def main() -> None:
+    args = parse()
+    os.chdir(ROOT)  # the configs name data/digits
+    if not args.table:
+        train_all(args)
+    text = table(args.results / "decoder.csv")
+    write_text(args.results / "decoder.md", text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+# The quick start's: its decoder detects as well as the auxiliary heads, see benchmarks/results/decoder.md. Beside the
+# published recipe: distinct queries, boxes weighed as Co-DETR's, small batches for fewer epochs, and NMS at test time.
+_base_ = "brs-detr_tiny_digits.py"
+model = dict(
+    query_nms=0.7,
+    bbox_head=dict(balance_boxes=False, loss_bbox=dict(loss_weight=5.0), loss_iou=dict(loss_weight=2.0)),
+    test_cfg=dict(detr=dict(nms=dict(type="nms", iou_threshold=0.7))))
+train_dataloader = dict(batch_size=2)
+auto_scale_lr = dict(base_batch_size=2)
+train_cfg = dict(max_epochs=9)
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=9, T_max=9)]
