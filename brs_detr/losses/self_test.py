@@ -124,5 +124,6 @@ def _problems(device: torch.device, logits: torch.dtype, targets: torch.dtype) -
     y[2, 2 * LENGTH // 3 :] = -1
     source = torch.cat([k * LENGTH + 7 * torch.arange(n, device="cpu") for k, n in enumerate(POSITIVES)])
     y.view(-1)[source] = torch.linspace(0.1, 1, len(source), device="cpu").mul(20).round() / 20  # with ties
-    y = y if targets.is_floating_point else y.ceil()
+    if not targets.is_floating_point:
+        y = y.ceil().clamp(min=-1 if targets.is_signed else 0)
     return x.to(device, logits), y.to(device, targets)
