@@ -53,6 +53,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint-activations", action="store_true", help="less memory: compute them again for gradients"
     )
+    parser.add_argument("--compile", action="store_true", help="backbone and encoder, by torch.compile")
     arguments.add_tuning(parser)
     arguments.add_launcher(parser)
 
@@ -81,6 +82,7 @@ def run_train(args: argparse.Namespace) -> None:
         checkpoint_minutes=args.checkpoint_minutes,
         batch=args.batch,
         checkpoint_activations=args.checkpoint_activations,
+        compiled=args.compile,
         freeze_backbone=args.freeze_backbone,
         average=args.ema,
         patience=args.early_stop,

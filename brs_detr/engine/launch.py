@@ -4,7 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.dist import get_world_size, is_main_process
 
 from brs_detr.data.calibration import Calibration
@@ -13,7 +15,16 @@ from brs_detr.data.checks import check_data
 from brs_detr.data.coco_metric import coco_metrics
 from brs_detr.engine.progress import console, reliability, reporting
 from brs_detr.engine.progress.metrics import BY_CLASS, may_be_replaced, without_prefix
-from brs_detr.engine.running import activations, batches, distributed, divergence, resuming, tuning, work_dir
+from brs_detr.engine.running import (
+    activations,
+    batches,
+    compiling,
+    distributed,
+    divergence,
+    resuming,
+    tuning,
+    work_dir,
+)
 from brs_detr.engine.running.checkpoints import Evaluator, Runner
 from brs_detr.engine.running.preemption import preemptible
 from brs_detr.engine.setup import own_data, pipelines, views
@@ -47,6 +58,8 @@ def train(config_path: str, given: TrainOptions = NOTHING) -> None:
     resuming.continue_from(runner, checkpoint)
     if given.checkpoint_activations:
         said.append(activations.checkpoint_activations(runner.model))
+    if given.compiled:
+        said.append(compiling.compile_parts(runner.model))
     run_training(runner, said + remarks)
 
 
@@ -104,6 +117,8 @@ def prepare(config: Config, config_path: str, given: TrainOptions) -> tuple[Path
         found = found + tuning.rate_remark(config, given.options or {})
     if given.checkpoint_activations:
         activations.check(config)
+    if given.compiled:
+        compiling.check(torch.device(get_device()))
     resume, needed = given.resume is not None, [*strings(config), config_path]
     work_dir.claim(config.work_dir, resume=resume, overwrite=given.overwrite, needed=needed)
     resuming.sweep(config.work_dir)

@@ -37,7 +37,8 @@ class TrainOptions:
     batch: int | None = None  # images of all processes for a step of the optimiser
     mixed_precision: bool = False
     sync_ranking: bool = False  # rank the samples of all processes together
-    checkpoint_activations: bool = False  # compute those of backbone and encoder again for gradients: less memory
+    checkpoint_activations: bool = False  # compute those of backbone, encoder and decoder again: less memory
+    compiled: bool = False  # backbone and encoder, by torch.compile
     checkpoint_minutes: float | None = None  # save this often, too
     freeze_backbone: bool = False
     average: bool = False  # evaluate and save an exponential moving average of the weights

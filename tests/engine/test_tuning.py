@@ -15,7 +15,7 @@ from torch import nn
 
 from brs_detr.backbones import TimmBackbone
 from brs_detr.engine import launch
-from brs_detr.engine.running import tuning
+from brs_detr.engine.running import compiling, tuning
 from brs_detr.engine.train_options import TrainOptions
 from brs_detr.errors import InputError
 from brs_detr.weights import read_checkpoint
@@ -93,15 +93,18 @@ class ToyWithBackbone(ToyDetector):
 
 
 @pytest.mark.filterwarnings("ignore:.*visualizer has been created")  # mmengine keeps one a process
-def test_a_training_with_all_of_them(toy_config: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
-    """It ends early, is continued and ends at once, and is refused without the average."""
+def test_a_training_with_all_of_them(
+    toy_config: Path, tmp_path: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends early, is continued and ends at once, and is refused without the average. Compiled: names stay."""
+    monkeypatch.setattr(compiling, "BACKEND", "eager")
     config = Config.fromfile(toy_config)
     config.model = dict(type="ToyWithBackbone", backbone=None, data_preprocessor=config.model.data_preprocessor)
     config.optim_wrapper.optimizer.lr = 0.0  # nothing is learnt, so that no evaluation is better
     config.custom_hooks = []
     config.dump(tmp_path / "toy.py")
     work = tmp_path / "work"
-    options: dict[str, Any] = dict(folder=str(work), average=True, patience=1, freeze_backbone=True)
+    options: dict[str, Any] = dict(folder=str(work), average=True, patience=1, freeze_backbone=True, compiled=True)
     launch.train(str(tmp_path / "toy.py"), TrainOptions(**options))
     assert json.loads((work / "training.json").read_text())["epochs"] == 2
     assert "and not better in 1 evaluation since (--early-stop)." in "".join(capfd.readouterr())
