@@ -4,18 +4,12 @@ import functools
 import os
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
-# Here kernels are interpreted, on the CPU, whether there is a GPU or not; Triton asks when they are imported. Processes
-# that tests start anew are as a user's.
-with mock.patch.dict(os.environ, TRITON_INTERPRET="1"), suppress(ImportError):
-    import brs_detr.losses.kernels
+os.environ["TRITON_INTERPRET"] = "1"  # kernels run on the CPU, also beside a GPU; Triton reads it when first imported
 
-# isort: split
 import brs_detr.registry  # noqa: F401  before any test imports mmdet.models: it supplies mmcv's operators
 
 # isort: split

@@ -2,6 +2,7 @@
 would have to wait for the device raises."""
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from inspect import signature
@@ -79,8 +80,10 @@ def results_on(devices: tuple[str, ...]) -> list[list[np.ndarray]]:
 
 def in_a_new_process(devices: tuple[str, ...]) -> list[list[np.ndarray]]:
     """Where kernels are not interpreted."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(results_on, (devices,))
+    with mock.patch.dict(os.environ):
+        del os.environ["TRITON_INTERPRET"]
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            return pool.apply(results_on, (devices,))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

@@ -33,7 +33,9 @@ def write_config(folder: Path, data: Path, detector: Path = TINY) -> Path:
 
 
 def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+    """As a user's, where kernels are not interpreted."""
+    own = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    return own | {"PYTHONPATH": str(ROOT), "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
 
 
 def start(folder: Path, *command: object, prefix: Sequence[str] = (), **variables: object) -> subprocess.Popen:
