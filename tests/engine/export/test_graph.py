@@ -16,7 +16,7 @@ from tests.engine.export.models import BRS_DETR, FASTER, batch, built, config_of
 SIZE = 128, 160
 CO_DINO = "configs/co_dino/co-dino_tiny_digits.py"
 MODELS: list[tuple[str, dict[str, Any]]] = [
-    ("configs/brs_detr/brs-detr_quickstart_digits.py", {}),  # with distinct queries, and NMS at the end
+    (BRS_DETR, dict(model__query_nms=0.7, model__test_cfg__detr__nms=dict(type="nms", iou_threshold=0.7))),
     (BRS_DETR, dict(model__eval_module="one-stage")),
     (BRS_DETR, dict(model__eval_module="two-stage")),
     ("configs/co_detr/co-deformable-detr_tiny_digits.py", {}),
