@@ -28,7 +28,8 @@ def train_quietly(config: Path, epochs: int, seed: int) -> Path:
 def in_processes(function: Callable[[Run], Result], runs: Sequence[Run], jobs: int) -> Iterator[tuple[Run, Result]]:
     """The result of each run as it ends, so many at a time; of one that fails the error is printed instead.
 
-    Processes are forked, so that they need not import everything again.
+    Processes are forked, so that they need not import everything again. The caller must not have trained: autograd's
+    threads are not forked.
     """
     torch.set_num_threads(1)
     with get_context("fork").Pool(jobs, maxtasksperchild=1) as pool:

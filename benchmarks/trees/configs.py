@@ -55,7 +55,7 @@ def use_backbone(model: ConfigDict) -> None:
     model.backbone = ConfigDict(
         {key: value for key, value in base.timm_backbone.items() if key != "_delete_"}, frozen_stages=FROZEN_STAGES
     )
-    model.data_preprocessor.update(base.timm_preprocessor)
+    model.data_preprocessor.update(base.timm_normalisation)
     model.neck.in_channels = base.timm_channels
     if "start_level" in model.neck:
         model.neck.start_level = 0  # the ResNet's first map was left out

@@ -61,7 +61,7 @@ def test_the_configs_state_their_channels(name):
         trained = get_pretrained_cfg(backbone["model_name"])
         for kind in ("mean", "std"):
             stated = [255 * value for value in getattr(trained, kind)]
-            assert base.timm_preprocessor[kind] == pytest.approx(stated, abs=1)
+            assert base.timm_normalisation[kind] == pytest.approx(stated, abs=1)
 
 
 def test_patches_of_14_pixels_and_the_heads_anchors_lie_on_each_other():

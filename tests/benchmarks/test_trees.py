@@ -107,6 +107,9 @@ def test_training_chooses_a_rate_tests_it_and_is_not_repeated(
     for module in (configs, results, trees):
         monkeypatch.setattr(module, "RATES", (1e-3,), raising=False)
     monkeypatch.setitem(configs.FAMILIES, "atss", ("exact",))
+    monkeypatch.setattr(  # in this process, whose autograd other tests may have used: it must not be forked then
+        trees, "in_processes", lambda function, runs, jobs: ((run, function(run)) for run in runs)
+    )
     args = argparse.Namespace(
         families=["atss"], seeds=1, epochs=1, jobs=1, data=prepared, work_dir=tmp_path / "work", results=tmp_path
     )

@@ -116,7 +116,7 @@ def test_a_training_step_and_an_evaluation(name: str) -> None:
     assert ours.gradients.keys() == expected.gradients.keys()
     assert ours.moved == expected.moved >= {key for key, gradient in expected.gradients.items() if gradient.any()}
     for key, gradient in expected.gradients.items():
-        limit = 1e-3 * float(gradient.abs().max()) + 1e-9
+        limit = 1e-2 * float(gradient.abs().max()) + 1e-9  # rounding may turn ranks of random logits that all but tie
         torch.testing.assert_close(ours.gradients[key], gradient, rtol=0, atol=limit, msg=key)
 
 

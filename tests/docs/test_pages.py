@@ -98,7 +98,7 @@ def wrong_names(text: str) -> list[str]:
 def names_of_losses() -> set[str]:
     """Top-level names, Class.member, arguments, and file names. Sources are read: kernels import Triton."""
     known = {"brs_detr.losses"}
-    for path in LOSSES.glob("*.py"):
+    for path in LOSSES.rglob("*.py"):
         known.add(path.name)
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.ClassDef):

@@ -61,7 +61,7 @@ def test_normalised_photographs_have_the_statistics_of_its_first_norm():
     """As the usual normalisation has not: its variances are 2.5 to 6 times as large."""
     network = published("efficientnet-lite0")
     network.load_state_dict(read_checkpoint(LITE0))
-    preprocessor = build(dict(type="DetDataPreprocessor", bgr_to_rgb=True, **CONFIG.timm_preprocessor))
+    preprocessor = build(dict(type="DetDataPreprocessor", bgr_to_rgb=True, **CONFIG.timm_normalisation))
     images = preprocessor({"inputs": list(photographs().flip(1)), "data_samples": None})["inputs"]
     assert torch.equal(images, (photographs() - 127) / 128)
     variance = network._conv_stem(images).var((0, 2, 3))

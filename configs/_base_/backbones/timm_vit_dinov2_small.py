@@ -11,4 +11,4 @@ timm_backbone = dict(
 )
 timm_channels = [384, 384, 384]
 timm_strides = [7, 14, 28, 56, 112]
-timm_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], pad_size_divisor=28)
+timm_normalisation = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], pad_size_divisor=28)

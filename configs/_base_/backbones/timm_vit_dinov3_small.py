@@ -9,4 +9,4 @@ timm_backbone = dict(
     pyramid=(8, 16, 32),
 )
 timm_channels = [384, 384, 384]
-timm_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], pad_size_divisor=32)
+timm_normalisation = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], pad_size_divisor=32)

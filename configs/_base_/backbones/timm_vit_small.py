@@ -8,4 +8,4 @@ timm_backbone = dict(
     pyramid=(8, 16, 32),
 )
 timm_channels = [384, 384, 384]
-timm_preprocessor = dict(mean=[127.5] * 3, std=[127.5] * 3)  # as timm says of these weights
+timm_normalisation = dict(mean=[127.5] * 3, std=[127.5] * 3)  # as timm says of these weights
