@@ -14,6 +14,7 @@ import importlib.util
 import math
 from functools import cache
 from itertools import accumulate
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -53,18 +54,21 @@ def _has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
+def _kernels() -> ModuleType:
+    """At their first use, for they import Triton."""
+    from . import kernels
+
+    return kernels
+
+
 def _launch(name: str, programs: tuple[int, ...], *args: Any) -> None:
     """Runs a kernel, the first of whose arguments is a tensor."""
-    from . import kernels  # imports Triton
-
     with torch.cuda.device_of(args[0]):
-        getattr(kernels, name)[programs](*args)
+        getattr(_kernels(), name)[programs](*args)
 
 
 def _tiles(length: int, batch: int) -> tuple[int, int]:
-    from . import kernels
-
-    return kernels.tiles(length), batch
+    return _kernels().tiles(length), batch
 
 
 def _empty(like: Tensor, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -75,10 +79,8 @@ class FusedScan(BatchScan):
     """A pass that reads each logit and target once, and one more over blocks with positives. Not for box errors."""
 
     def _scan(self) -> None:
-        from . import kernels
-
         x, y = self.logits, self.targets
-        (batch, length), blocks = x.shape, kernels.blocks(x.shape[1])
+        (batch, length), blocks = x.shape, _kernels().blocks(x.shape[1])
         dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
         lowest, highest = _empty(x, 2, 2, batch, blocks, dtype=dtype)
         self.numbers, self.before = _empty(x, 2, batch, blocks, dtype=torch.int32)
@@ -178,12 +180,10 @@ class FusedNegatives:
 
     def _launch(self, kernel: str, logits: Tensor, targets: Tensor, *args: Any, copies: int | None = None) -> None:
         """A pass over the samples."""
-        from . import kernels
-
         points, (batch, length) = self.break_points, logits.shape
         tables = points.lowest_relevant, points.thresholds, points.origin, points.cells
         sizes = length, points.number, points.cells.shape[1] - 1, *([] if copies is None else [copies])
-        _launch(kernel, (kernels.blocks(length), batch), logits, targets, *tables, *args, *sizes)
+        _launch(kernel, (_kernels().blocks(length), batch), logits, targets, *tables, *args, *sizes)
 
 
 class FusedPositives:
@@ -221,9 +221,7 @@ class FusedPositives:
         return errors, shares
 
     def _programs(self, problems: int) -> tuple[int, int]:
-        from . import kernels
-
-        return kernels.rows_of_pairs(self.positions.shape[1]), problems
+        return _kernels().rows_of_pairs(self.positions.shape[1]), problems
 
 
 def put(positives: Positives, values: Tensor, result: Tensor) -> None:

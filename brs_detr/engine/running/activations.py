@@ -1,6 +1,6 @@
 """Activation checkpointing (Chen et al., 2016): a block keeps its inputs alone and is computed again for its gradient.
 
-The results are the same; memory for activations shrinks to those of one block, for about a third more time.
+The results are the same; memory for activations shrinks to those of one block, each of which is computed twice.
 """
 
 import copy
