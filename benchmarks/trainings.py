@@ -12,6 +12,8 @@ import torch
 from brs_detr.engine import launch
 from brs_detr.engine.train_options import TrainOptions
 
+from .forking import poisoned
+
 Run = TypeVar("Run")
 Result = TypeVar("Result")
 
@@ -31,8 +33,9 @@ def in_processes(function: Callable[[Run], Result], runs: Sequence[Run], jobs: i
     Processes are forked, so that they need not import everything again. The caller must not have trained: autograd's
     threads are not forked.
     """
-    torch.set_num_threads(1)
-    with get_context("fork").Pool(jobs, maxtasksperchild=1) as pool:
+    forked = get_context("fork")
+    context = get_context("spawn") if torch.cuda.is_available() and poisoned(forked) else forked
+    with context.Pool(jobs, torch.set_num_threads, (1,), maxtasksperchild=1) as pool:
         for run, result in pool.imap_unordered(partial(_attempt, function), runs):
             if isinstance(result, Exception):
                 print(f"{run} failed: {result}", flush=True)

@@ -9,6 +9,7 @@ Writes gpu.json, a page gpu_PART.md for each part, and a paragraph, gpu_summary.
 """
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from .summary import paragraph, problems
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 WORK = Path(__file__).resolve().parents[2] / "work_dirs" / "gpu"
+JOBS = max(1, min(8, (os.cpu_count() or 1) // 2))
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -37,12 +39,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=40, help="that all may take; what does not fit is left out")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results, needed by a dry run")
     parser.add_argument("--only", nargs="+", choices=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--jobs", type=int, default=JOBS, help="checks at a time, whose times do not matter")
     parser.add_argument("--again", action="store_true", help="measure finished cases, too")
     parser.add_argument("--dry-run", action="store_true", help="small sizes on a CPU, whose numbers say nothing")
     add_debug(parser)
     args = parser.parse_args(arguments)
     if not 0 < args.minutes < 1e6:
         parser.error("--minutes needs a number above 0")
+    if args.jobs < 1:
+        parser.error("--jobs needs 1 or more")
     return args
 
 
@@ -77,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def execute(case: Case, seconds: float) -> Outcome:
         return in_a_process(case.measure, seconds, setting.folder / "gpu.log")
 
-    run(parts, setting, results, Budget(60 * args.minutes), execute)
+    run(parts, setting, results, Budget(60 * args.minutes), execute, args.jobs)
     text = paragraph(results)
     write_text(folder / "gpu_summary.md", text)
     print("", *map(printable, text.splitlines()), sep="\n")

@@ -39,8 +39,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Part:
-    """A page. title: what its tables show, sentences of Markdown; cases: in the order of their worth."""
+    """A page. title: what its tables show, sentences of Markdown; cases: in the order of their worth; alone: each needs
+    the machine for itself, as times do, or its memory."""
 
     name: str
     title: str
     cases: Callable[[Setting], list[Case]]
+    alone: bool = True

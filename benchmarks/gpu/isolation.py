@@ -10,7 +10,6 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -20,10 +19,10 @@ from typing import NamedTuple
 from brs_detr.endings import ending_of
 from brs_detr.engine.progress.console import silence_third_parties
 
+from ..forking import forkserver
 from .cases import Row
 
-CONTEXT = get_context("forkserver")
-CONTEXT.set_forkserver_preload(["benchmarks.gpu.parts"])
+PRELOADED = "benchmarks.gpu.parts"
 
 
 class Outcome(NamedTuple):
@@ -35,8 +34,9 @@ class Outcome(NamedTuple):
 
 def in_a_process(measure: Callable[[], list[Row]], seconds: float, log: Path) -> Outcome:
     """What `measure` returns within so many seconds; what it prints, and the traceback of its error, go to the log."""
-    receiver, sender = CONTEXT.Pipe(duplex=False)
-    process = CONTEXT.Process(target=_work, args=(measure, sender, log))
+    context = forkserver(PRELOADED)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(measure, sender, log))
     process.start()
     sender.close()
     try:

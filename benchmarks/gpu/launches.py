@@ -87,9 +87,9 @@ def differentiated(replay: Replay) -> None:
 def cases(setting: Setting) -> list[Case]:
     samplers = SAMPLERS if setting.on_gpu else SAMPLERS[:1]
     return [
-        *(Case(f"losses of {Path(name).name}", 60, partial(of_losses, name, setting)) for name in detectors(setting)),
+        *(Case(f"losses of {Path(name).name}", 40, partial(of_losses, name, setting)) for name in detectors(setting)),
         *(
-            Case(f"step of {Path(name).name}, {attention}", 90, partial(of_step, name, attention, setting))
+            Case(f"step of {Path(name).name}, {attention}", 60, partial(of_step, name, attention, setting))
             for name in detectors(setting)
             for attention in samplers
         ),

@@ -37,8 +37,8 @@ def cases(setting: Setting) -> list[Case]:
     sizes = SMALL if setting.small else SIZES
     names = {case: f"P = {size(case[0])}, N = {size(case[1])}" for case in sizes}
     return [
-        Case("step", 120, partial(step, setting)),
-        *(Case(name, 30 if case[1] < 1e7 else 90, partial(grid, *case, setting)) for case, name in names.items()),
+        Case("step", 60, partial(step, setting)),
+        *(Case(name, 20 if case[1] < 1e7 else 60, partial(grid, *case, setting)) for case, name in names.items()),
     ]
 
 

@@ -187,4 +187,5 @@ OPERATOR_CHECKS = Part(
     f"squares in multiples of the truth's; {TOLERANCE:.0e} and {ROUNDINGS} roundings are allowed, and no other box of\n"
     "NMS. Bit for bit: a second run gives the same, which atomic sums need not.",
     cases,
+    alone=False,
 )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from brs_detr.errors import InputError, printable
@@ -27,7 +28,7 @@ class Results:
     """
 
     def __init__(self, folder: Path, where: dict[str, Value]) -> None:
-        self.path, self.where = folder / RAW, where
+        self.path, self.where, self.lock = folder / RAW, where, Lock()
         self.parts: dict[str, dict[str, Content]] = {}
         if self.path.exists():
             earlier, self.parts = read(self.path)
@@ -50,7 +51,7 @@ class Results:
 
     def begin(self, part: Part, case: Case) -> None:
         self._put(part, case, {"began": True})
-        print(f"{part.name}: {case.name} ...", end=" ", flush=True)
+        print(f"{part.name}: {case.name} ...", flush=True)
 
     def skip(self, part: Part, case: Case, why: str) -> None:
         if not self.state(part, case):
@@ -60,7 +61,7 @@ class Results:
     def end(self, part: Part, case: Case, outcome: Outcome, seconds: float) -> None:
         state: Content = {"rows": outcome.rows} if outcome.failed is None else {"failed": outcome.failed}
         self._put(part, case, {**state, "seconds": round(seconds, 1)})
-        print(printable(outcome.failed or f"{seconds:.1f} s"), flush=True)
+        print(f"{part.name}: {case.name}: {printable(outcome.failed or f'{seconds:.1f} s')}", flush=True)
 
     def forget(self, part: str) -> None:
         """So that it is measured again."""
@@ -74,9 +75,10 @@ class Results:
         return {name: reason(state) for name, state in self.parts.get(part, {}).items() if "rows" not in state}
 
     def _put(self, part: Part, case: Case, state: Content) -> None:
-        self.parts.setdefault(part.name, {})[case.name] = state
-        write_json(self.path, {"where": self.where, "parts": self.parts}, indent=1)
-        write_text(self.path.with_name(f"gpu_{part.name}.md"), self.page(part))
+        with self.lock:  # cases end side by side
+            self.parts.setdefault(part.name, {})[case.name] = state
+            write_json(self.path, {"where": self.where, "parts": self.parts}, indent=1)
+            write_text(self.path.with_name(f"gpu_{part.name}.md"), self.page(part))
 
     def page(self, part: Part) -> str:
         command = f"By `python -m benchmarks.gpu --only {part.name}`.\n{part.title}"

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterable
+from itertools import groupby
+from multiprocessing.pool import ThreadPool
 
 from .cases import Case, Part, Setting
 from .isolation import Outcome
@@ -21,18 +23,29 @@ class Budget:
         return self.seconds - (self.clock() - self.began)
 
 
-def run(parts: Iterable[Part], setting: Setting, results: Results, budget: Budget, execute: Execute) -> None:
-    """Measure what has no rows yet, in the order of the parts. Each case is on disk as soon as it ends.
+def run(
+    parts: Iterable[Part], setting: Setting, results: Results, budget: Budget, execute: Execute, jobs: int = 1
+) -> None:
+    """Measure what has no rows yet, in the order of the parts: alone, or so many at a time where times do not matter.
+    Each case is on disk as soon as it ends.
 
     A case that was under way when an earlier run was killed may be what killed it, and comes after all others.
     """
-    waiting = [(part, case) for part in parts for case in part.cases(setting) if not results.has(part, case)]
-    for part, case in sorted(waiting, key=lambda each: results.began(*each)):
+
+    def measure(each: tuple[Part, Case]) -> None:
+        part, case = each
         left = budget.left()
         if case.seconds > left:
             results.skip(part, case, f"it takes {case.seconds:.0f} s, and {max(left, 0):.0f} s were left.")
-            continue
+            return
         results.begin(part, case)
         start = budget.clock()
         outcome = execute(case, min(PATIENCE * case.seconds, left))
         results.end(part, case, outcome, budget.clock() - start)
+
+    waiting = [(part, case) for part in parts for case in part.cases(setting) if not results.has(part, case)]
+    in_order = sorted(waiting, key=lambda each: results.began(*each))
+    for alone, cases in groupby(in_order, key=lambda each: each[0].alone or results.began(*each)):
+        with ThreadPool(1 if alone else jobs) as pool:  # its threads end with the command
+            for _ in pool.imap_unordered(measure, cases):
+                pass

@@ -157,10 +157,10 @@ def loss_row(detector: str, row: LossRow) -> Row:
 
 def cases(setting: Setting) -> list[Case]:
     variants = SMALL_VARIANTS if setting.small else VARIANTS
-    return [Case(str(variant), 60, partial(measure, variant, setting)) for variant in variants] + [
-        Case(f"losses of {Path(detector).name}, by method", 120, partial(by_method, detector, setting))
+    return [
+        Case(f"losses of {Path(detector).name}, by method", 60, partial(by_method, detector, setting))
         for detector in detectors(setting)
-    ]
+    ] + [Case(str(variant), 40, partial(measure, variant, setting)) for variant in variants]
 
 
 STEPS = Part(

@@ -26,7 +26,7 @@ class Limits(NamedTuple):
 
 # Measured on 2 threads of an AMD EPYC, torch 2.11.0. A tile is too short for torch to start threads in every pass.
 CPU = Limits(400_000, 6, 400_000, pairs_at_a_time=1 << 16, tile=1 << 15, cells_per_break_point=16, most_cells=1 << 18)
-# Estimates: no GPU has been measured. Kernels search within a cell, so that cells may be wider than on a CPU.
+# Estimates: they were not measured on a GPU. Kernels search within a cell, so that cells may be wider than on a CPU.
 GPU = Limits(1 << 22, 0, 1 << 24, pairs_at_a_time=1 << 26, tile=None, cells_per_break_point=4, most_cells=1 << 17)
 
 STACKED = 1 << 18  # logits: longer problems of a list are solved alone, as copying costs more than another pass

@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Barrier, Lock
 
 import pytest
 
@@ -66,6 +68,27 @@ def test_parts_in_their_order_and_nothing_twice(tmp_path: Path) -> None:
     assert "Of first." in page
     assert "|    a | 1.5 |" in page
     assert "Not measured" not in page
+
+
+def test_checks_go_side_by_side_and_times_alone(tmp_path: Path) -> None:
+    under_way, most = set[str](), dict[str, int]()
+    together, lock = Barrier(2, timeout=60), Lock()
+
+    def execute(case: Case, seconds: float) -> Outcome:
+        with lock:
+            under_way.add(case.name)
+        if case.name in "ab":
+            together.wait()
+        with lock:
+            most[case.name] = len(under_way)
+            under_way.remove(case.name)
+        return Outcome(rows=[{"case": case.name}])
+
+    parts, results = [replace(PARTS[0], alone=False), PARTS[1]], Results(tmp_path, WHERE)
+    run(parts, SETTING, results, Clock().budget(1000.0), execute, jobs=2)
+    assert max(most["a"], most["b"]) == 2
+    assert most["c"] == most["d"] == 1
+    assert {row["case"] for row in Results(tmp_path, WHERE).rows("first")} == {"a", "b"}
 
 
 def test_what_does_not_fit_is_left_out_and_measured_next_time(tmp_path: Path) -> None:

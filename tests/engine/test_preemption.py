@@ -108,9 +108,9 @@ def test_signals(toy_config: Path, tmp_path: Path) -> None:
     assert run(toy_config, tmp_path / "uninterrupted") == 0
     stops = [
         (signal.SIGTERM, 3, "loss", 143, 4),  # after the next step of the optimiser
-        (signal.SIGINT, 1, "loss", 130, 5),
+        (signal.SIGINT, 1, "loss", 130, 4),  # at once, as nothing is new in the first iteration
         (signal.SIGUSR1, 2, "predict", 75, 10),
-        (signal.SIGTERM, 1, "loss", 143, 12),  # after the evaluation, which is made up
+        (signal.SIGTERM, 2, "loss", 143, 12),  # after the evaluation, which is made up
     ]
     for signum, nth, mode, code, iteration in stops:
         process = start(
@@ -130,8 +130,19 @@ def test_signals(toy_config: Path, tmp_path: Path) -> None:
     assert run(toy_config, work) == 0
     assert state(work) == state(tmp_path / "uninterrupted")
     taken = json.loads((work / "training.json").read_text())
-    assert [segment["to_iteration"] for segment in taken["segments"]] == [4, 5, 10, 12, 30]
+    assert [segment["to_iteration"] for segment in taken["segments"]] == [4, 10, 12, 30]
     assert taken["seconds"] == pytest.approx(sum(segment["seconds"] for segment in taken["segments"]), abs=0.01)
+
+
+def signalled_for_minutes() -> None:
+    """As the first iteration of a model that is compiled."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(300)
+
+
+def test_the_first_iteration_is_not_waited_for(toy_config: Path, tmp_path: Path) -> None:
+    assert run(toy_config, tmp_path / "work", partial(at_batch, 1, "loss", signalled_for_minutes)) == 143
+    assert "Stopped by SIGTERM before the end of its first iteration" in (tmp_path / "work.log").read_text()
 
 
 def test_two_processes_of_which_one_is_signalled(toy_config: Path, tmp_path: Path, free_port: int) -> None:
@@ -178,7 +189,7 @@ def test_signals_while_a_process_waits_for_another(toy_config: Path, tmp_path: P
     wait_until(partial(listens, free_port))
     os.kill(first.pid, signal.SIGTERM)
     assert ended(first) == 143
-    assert "Stopped by SIGTERM before its first iteration" in log.read_text()
+    assert "Stopped by SIGTERM before the end of its first iteration" in log.read_text()
     spoils = brief, partial(at_batch, 2, "loss", partial(wait_for_ever, marker))
     first, second = start_two(toy_config, tmp_path / "work", free_port, spoils)
     wait_until(marker.exists)

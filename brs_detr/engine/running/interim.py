@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from brs_detr.engine.running.loops import evaluation_is_due
-from brs_detr.engine.running.preemption import SIGNALS, Preempted
+from brs_detr.engine.running.preemption import BEGINNING, SIGNALS, Preempted
 from brs_detr.engine.running.work_dir import INTERIM
 from brs_detr.files import write_text
 
@@ -67,14 +67,15 @@ class InterimCheckpointHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self.started = time.monotonic()
-        SIGNALS.safe = None
         if runner.val_loop and evaluation_is_due(runner.train_loop) and runner.record.evaluated != runner.iter:
             runner.logger.info(f"The evaluation after iteration {runner.iter} is missing: it is made up.")
             runner.val_loop.run()
+        SIGNALS.safe = reached(runner) if runner.saved else BEGINNING  # the first iteration may compile for minutes
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
+        SIGNALS.safe = None
         if accumulates(runner):
             return
         signum, due = largest(SIGNALS.received, self.is_due(runner))

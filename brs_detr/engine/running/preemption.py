@@ -30,7 +30,7 @@ from brs_detr.errors import printable
 REQUEUE = 75  # EX_TEMPFAIL of sysexits.h: try again later
 EXIT_CODES = {signal.SIGTERM: 128 + signal.SIGTERM, signal.SIGINT: 128 + signal.SIGINT, signal.SIGUSR1: REQUEUE}
 COMMAND = "BRS_DETR_COMMAND"  # set by the shell scripts: what the user has typed
-BEGINNING = "before its first iteration"
+BEGINNING = "before the end of its first iteration"
 SAME = 2.0  # seconds within which one request may come twice: from a launcher that was sent it, too
 REACTION = 1.0  # seconds until a main thread that runs no handler is taken for waiting in C++; less than SAME
 FOLLOWS = 3.0  # seconds until a launcher that sees one process leave has signalled the others
