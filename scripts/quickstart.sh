@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-config=configs/brs_detr/brs-detr_tiny_digits.py
+config=configs/brs_detr/brs-detr_quickstart_digits.py
 epochs=()
 while [ $# -gt 0 ]; do
     case "$1" in

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from benchmarks.gpu import __main__ as command
-from benchmarks.gpu import isolation, loss_checks, operator_checks, steps, summary
+from benchmarks.gpu import hot_spots, isolation, loss_checks, operator_checks, steps, summary
 from benchmarks.gpu.cases import Row, Setting
 from benchmarks.gpu.parts import PARTS
 from benchmarks.gpu.results import DRY_RUN, Results
@@ -130,6 +130,11 @@ def wait_for_end(pid: int) -> None:
         if "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2]:
             raise ProcessLookupError
         time.sleep(0.1)
+
+
+def test_kernels_side_by_side_count_once() -> None:
+    assert hot_spots.busy([(5.0, 6.0), (0.0, 2.0), (1.0, 3.0), (1.5, 1.6)]) == 4.0
+    assert hot_spots.busy([]) == 0.0
 
 
 def test_a_wrong_loss_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.scripts.processes import write_config
 
 PAGE = ROOT / "docs" / "detector.md"
 NOTEBOOK = ROOT / "docs" / "detector.ipynb"
-DEMO = ROOT / "checkpoints" / "demo" / "brs-detr_tiny_digits.pth"
+DEMO = ROOT / "checkpoints" / "demo" / "brs-detr_quickstart_digits.pth"
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def prepared(digits: Path, tmp_path: Path) -> Path:
     """A folder with all files that the page names."""
     work = tmp_path / "work_dirs" / "mine"
     work.mkdir(parents=True)
-    write_config(work, digits, ROOT / "configs" / "brs_detr" / "brs-detr_tiny_digits.py")
+    write_config(work, digits, ROOT / "configs" / "brs_detr" / "brs-detr_quickstart_digits.py")
     shutil.copy(DEMO, work / "epoch_1.pth")
     shutil.copytree(digits / "test", tmp_path / "images")
     pixels = cv2.imread(str(digits / "test" / "000001.png"))

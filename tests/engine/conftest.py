@@ -6,7 +6,7 @@ import pytest
 
 from brs_detr import Detector
 from brs_detr.data.digits import Parameters, build
-from tests.engine.demo import LOW, TINY, save_checkpoint
+from tests.engine.demo import CONFIG, LOW, save_checkpoint
 from tests.engine.toy import write_toy_config
 from tests.scripts.processes import write_config
 
@@ -21,7 +21,7 @@ def toy_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def demo_config(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
     """The demo's config, on the small data set."""
-    return write_config(tmp_path_factory.mktemp("demo"), digits, TINY)
+    return write_config(tmp_path_factory.mktemp("demo"), digits, CONFIG)
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from brs_detr.data.calibration import KEY, Calibration
 from brs_detr.weights import read_checkpoint
 from tests.reference import ROOT
 
-DEMO = ROOT / "checkpoints" / "demo" / "brs-detr_tiny_digits.pth"
-TINY = ROOT / "configs" / "brs_detr" / "brs-detr_tiny_digits.py"
+DEMO = ROOT / "checkpoints" / "demo" / "brs-detr_quickstart_digits.pth"
+CONFIG = ROOT / "configs" / "brs_detr" / "brs-detr_quickstart_digits.py"
 LOW = 0.03  # of its scores, which are low as the model gives them
 
 

@@ -14,7 +14,7 @@ from brs_detr.errors import InputError
 from tests.engine.test_tuning import FAMILIES, read
 from tests.scripts.processes import ROOT
 
-DEMO = ROOT / "checkpoints" / "demo" / "brs-detr_tiny_digits.pth"
+DEMO = ROOT / "checkpoints" / "demo" / "brs-detr_quickstart_digits.pth"
 
 
 @pytest.mark.parametrize("path", FAMILIES, ids=lambda path: path.parent.name)
@@ -48,7 +48,7 @@ train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 @pytest.mark.filterwarnings("ignore:.*visualizer has been created")  # mmengine keeps one a process
 def test_all_options_together(program: Callable, digits: Path, tmp_path: Path) -> None:
     config, out = tmp_path / "config.py", tmp_path / "predictions.json"
-    base = ROOT / "configs" / "brs_detr" / "brs-detr_tiny_digits.py"
+    base = ROOT / "configs" / "brs_detr" / "brs-detr_quickstart_digits.py"
     config.write_text(CONFIG.format(base=str(base), data=str(digits)))
     out.write_text("[]")  # of an earlier evaluation
     files = "--work-dir", tmp_path / "work", "--out", tmp_path / "metrics.json", "--predictions", out
