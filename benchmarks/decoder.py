@@ -15,19 +15,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from mmengine.config import Config
 
 from brs_detr.data import digits
 from brs_detr.endings import add_debug, ends_with_a_sentence
 from brs_detr.engine import launch
 from brs_detr.files import write_text
-from brs_detr.timing.report import append_csv, environment
+from brs_detr.timing.report import append_csv
 
 from . import digits_configs, digits_results
 from .digits_results import load, spread
 from .report import markdown
-from .trainings import in_processes, train_quietly
+from .trainings import in_processes, train_quietly, where
 
 ROOT = Path(__file__).resolve().parents[1]
 DETECTORS = {"BRS-DETR": "brs_detr/brs-detr", "Co-DETR": "co_detr/co-deformable-detr"}
@@ -166,7 +165,7 @@ def train_all(args: argparse.Namespace) -> None:
     runs = [run for run in planned(args) if run not in finished(path)]
     for run, result in in_processes(partial(train, work_dir=args.work_dir.absolute()), runs, args.jobs):
         rounded = {key: value if isinstance(value, str) else f"{value:.4g}" for key, value in result.items()}
-        append_csv(path, COLUMNS, [run._asdict() | rounded | environment(torch.device("cpu"))])
+        append_csv(path, COLUMNS, [run._asdict() | rounded | where()])
         print(run.name, *(f"{key} {value}" for key, value in rounded.items()), flush=True)
 
 

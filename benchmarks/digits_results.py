@@ -7,13 +7,13 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-import torch
 
 from brs_detr.timing.loss_time import LOSS_TIME
-from brs_detr.timing.report import append_csv, environment
+from brs_detr.timing.report import append_csv
 
 from .digits_configs import FAMILIES, Run
 from .report import markdown
+from .trainings import where
 
 METRICS = {"coco/bbox_mAP": "AP", "coco/bbox_mAP_50": "AP50", "coco/segm_mAP": "mask AP"}
 COLUMNS = (*Run._fields, *METRICS.values(), "seconds", "loss_ms", "device", "torch")
@@ -40,7 +40,7 @@ def _scalars(work_dir: Path) -> list[dict[str, float]]:
 
 def append(path: Path, run: Run, result: dict[str, float]) -> None:
     rounded = {key: f"{value:.4g}" for key, value in result.items()}
-    append_csv(path, COLUMNS, [run._asdict() | rounded | environment(torch.device("cpu"))])
+    append_csv(path, COLUMNS, [run._asdict() | rounded | where()])
 
 
 def load(path: Path) -> list[dict[str, str]]:

@@ -11,11 +11,15 @@ import torch
 
 from brs_detr.engine import launch
 from brs_detr.engine.train_options import TrainOptions
-
-from .forking import poisoned
+from brs_detr.timing.report import environment
 
 Run = TypeVar("Run")
 Result = TypeVar("Result")
+
+
+def where() -> dict[str, str]:
+    """Versions, and the device that trainings take."""
+    return environment(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def train_quietly(config: Path, epochs: int, seed: int) -> Path:
@@ -30,11 +34,10 @@ def train_quietly(config: Path, epochs: int, seed: int) -> Path:
 def in_processes(function: Callable[[Run], Result], runs: Sequence[Run], jobs: int) -> Iterator[tuple[Run, Result]]:
     """The result of each run as it ends, so many at a time; of one that fails the error is printed instead.
 
-    Processes are forked, so that they need not import everything again. The caller must not have trained: autograd's
-    threads are not forked.
+    Processes are forked, so that they need not import everything again, unless a GPU is there, which forks cannot use
+    once this process has asked for its name. The caller must not have trained: autograd's threads are not forked.
     """
-    forked = get_context("fork")
-    context = get_context("spawn") if torch.cuda.is_available() and poisoned(forked) else forked
+    context = get_context("spawn" if torch.cuda.is_available() else "fork")
     with context.Pool(jobs, torch.set_num_threads, (1,), maxtasksperchild=1) as pool:
         for run, result in pool.imap_unordered(partial(_attempt, function), runs):
             if isinstance(result, Exception):

@@ -1,8 +1,10 @@
 """A case in a process of its own: neither a fault of the GPU, nor want of memory, nor a hang reaches the others.
 
-The processes are forked from one that has imported everything and has never touched a GPU.
+The processes are forked from one that has imported everything and has never touched a GPU, which takes NVML; without
+it they are started anew.
 """
 
+import functools
 import os
 import select
 import signal
@@ -10,19 +12,44 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
 
+import torch
+
 from brs_detr.endings import ending_of
 from brs_detr.engine.progress.console import silence_third_parties
 
-from ..forking import forkserver
 from .cases import Row
 
 PRELOADED = "benchmarks.gpu.parts"
+
+
+@functools.cache
+def context() -> ForkServerContext | SpawnContext:
+    """How processes are started that may use the GPU that is there."""
+    forking = get_context("forkserver")
+    forking.set_forkserver_preload([PRELOADED])
+    if torch.cuda.is_available() and has_touched_gpu(forking):
+        return get_context("spawn")
+    return forking
+
+
+def has_touched_gpu(forking: ForkServerContext) -> bool:
+    """Whether the process that is forked has asked CUDA for something: torch lets no fork of it use a GPU then."""
+    process = forking.Process(target=_say_touched)
+    process.start()
+    process.join()
+    return process.exitcode != 0
+
+
+def _say_touched() -> None:
+    sys.exit(torch.cuda._is_in_bad_fork())
 
 
 class Outcome(NamedTuple):
@@ -34,9 +61,8 @@ class Outcome(NamedTuple):
 
 def in_a_process(measure: Callable[[], list[Row]], seconds: float, log: Path) -> Outcome:
     """What `measure` returns within so many seconds; what it prints, and the traceback of its error, go to the log."""
-    context = forkserver(PRELOADED)
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(measure, sender, log))
+    receiver, sender = context().Pipe(duplex=False)
+    process = context().Process(target=_work, args=(measure, sender, log))
     process.start()
     sender.close()
     try:

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import torch
-
 from benchmarks.digits_results import METRICS, Rows, load, spread
 from benchmarks.report import markdown
-from brs_detr.timing.report import append_csv, environment
+from benchmarks.trainings import where
+from brs_detr.timing.report import append_csv
 
 from .configs import EPOCHS, FAMILIES, RATES, Run
 
@@ -16,7 +15,7 @@ COLUMNS = (*Run._fields, "split", *SCORES, "seconds", "loss_ms", "device", "torc
 
 def append(path: Path, run: Run, split: str, result: dict[str, float]) -> None:
     rounded = {key: f"{value:.4g}" for key, value in result.items()}
-    append_csv(path, COLUMNS, [run._asdict() | {"split": split} | rounded | environment(torch.device("cpu"))])
+    append_csv(path, COLUMNS, [run._asdict() | {"split": split} | rounded | where()])
 
 
 def of_run(row: dict[str, str]) -> Run:

@@ -4,6 +4,8 @@ predictions of each layer ──> LayerOutputs ──> targets (matched together
 ──> Samples of each layer ──> one call of `loss_cls` for all layers ──> losses, named by layer
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +17,15 @@ from brs_detr.losses import named_terms
 
 from .host import image_scales, indices_of_each
 from .matching import BatchedMatchingMixin, LayerOutputs, QueryTargets
-from .ranking import RankingMixin, Samples, balanced, is_positive, logged_terms, positive_losses
+from .ranking import (
+    RankingMixin,
+    Samples,
+    balanced,
+    ious_of_positives,
+    is_positive,
+    logged_terms,
+    positive_losses,
+)
 from .together import losses_when_known, means, ranked
 
 
@@ -64,10 +74,12 @@ class DETRRankingMixin(RankingMixin, BatchedMatchingMixin):
         Raises NotFiniteError, naming the layer, if its queries cannot be matched or ranked.
         """
         samples = self.layer_samples(layers, img_metas)
-        gious = [positive_losses(self.loss_iou, s.samples.boxes, s.samples.box_targets) for s in samples]
-        problems = [self.ranking_problem(s.samples, giou) for s, giou in zip(samples, gious, strict=True)]
+        boxes, targets = [s.samples.boxes for s in samples], [s.samples.box_targets for s in samples]
+        gious = in_one(partial(positive_losses, self.loss_iou), boxes, targets)
+        ious = in_one(ious_of_positives, boxes, targets)
+        problems = [self.ranking_problem(s.samples, *of) for s, *of in zip(samples, gious, ious, strict=True)]
         solved = ranked(self.loss_cls, problems, [layer.name for layer in layers])
-        pairs = [pair for s, giou in zip(samples, gious, strict=True) for pair in self._box_losses(s, giou)]
+        pairs = self._box_losses(samples, gious)
         box_means = means(pairs, self.loss_cls.group)
         names = [*self.logged_names(), "loss_bbox", "loss_iou", "bbox_unscaled", "iou_unscaled"]
         losses: dict[str, Tensor] = {}
@@ -82,43 +94,56 @@ class DETRRankingMixin(RankingMixin, BatchedMatchingMixin):
         labels = [torch.cat(layer.labels) for layer in targets]
         masks = [is_positive(layer, self.num_classes) for layer in labels]
         positives = indices_of_each(masks, [layer.num_total_pos for layer in targets])
+        boxes = [_flatten(layer.boxes)[chosen] for layer, chosen in zip(layers, positives, strict=True)]
+        box_targets = [torch.cat(layer.box_targets)[chosen] for layer, chosen in zip(targets, positives, strict=True)]
         scales = image_scales([meta["img_shape"][:2] for meta in img_metas], layers[0].boxes[0])
-        return [_layer_samples(*layer, scales) for layer in zip(layers, targets, labels, positives, strict=True)]
+        of_boxes = [_of_queries(scales, layer)[chosen] for layer, chosen in zip(layers, positives, strict=True)]
+        in_pixels = in_one(_in_pixels, [*boxes, *box_targets], [*of_boxes, *of_boxes])
+        samples = map(
+            Samples,
+            [_flatten(layer.logits) for layer in layers],
+            labels,
+            [torch.cat(layer.label_weights) for layer in targets],
+            positives,
+            in_pixels[: len(layers)],
+            in_pixels[len(layers) :],
+        )
+        return list(map(LayerSamples, samples, boxes, box_targets))
 
-    def _box_losses(self, layer: LayerSamples, giou_losses: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """L1 and GIoU losses of a layer's positives, each with their weights."""
-        weights = self.box_weights(layer.samples)
-        l1_losses = positive_losses(self.loss_bbox, layer.normalised_boxes, layer.normalised_targets)
-        return [(l1_losses, weights), (giou_losses, weights)]
+    def _box_losses(self, layers: list[LayerSamples], gious: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """L1 and GIoU losses of the positives of each layer, one after the other, each with their weights."""
+        boxes, targets = [s.normalised_boxes for s in layers], [s.normalised_targets for s in layers]
+        l1s = in_one(partial(positive_losses, self.loss_bbox), boxes, targets)
+        weights = [self.box_weights(s.samples) for s in layers]
+        return [(loss, weight) for l1, giou, weight in zip(l1s, gious, weights, strict=True) for loss in (l1, giou)]
 
     def _logged_of_layer(self, losses: Any, l1: Tensor, giou: Tensor) -> dict[str, Tensor]:
         terms = named_terms(losses)
         balance = self.loss_cls.balance(terms) if self.balance_boxes else None
         giou = terms.pop("localisation", giou)  # of losses that weigh boxes by rank themselves
+        loss_bbox, loss_iou = balanced(torch.stack([l1, giou]), balance).unbind()
         return logged_terms(terms) | {
-            "loss_bbox": balanced(l1, balance),
-            "loss_iou": balanced(giou, balance),
+            "loss_bbox": loss_bbox,
+            "loss_iou": loss_iou,
             "bbox_unscaled": l1.detach(),
             "iou_unscaled": giou.detach(),
         }
 
 
-def _layer_samples(
-    layer: LayerOutputs, targets: QueryTargets, labels: Tensor, positives: Tensor, scales: Tensor
-) -> LayerSamples:
-    boxes = _flatten(layer.boxes)[positives]
-    box_targets = torch.cat(targets.box_targets)[positives]
-    queries = [scale.expand(len(image), 4) for scale, image in zip(scales, layer.boxes, strict=True)]
-    scale = torch.cat(queries)[positives]
-    samples = Samples(
-        _flatten(layer.logits),
-        labels,
-        torch.cat(targets.label_weights),
-        positives,
-        bbox_cxcywh_to_xyxy(boxes) * scale,
-        bbox_cxcywh_to_xyxy(box_targets) * scale,
-    )
-    return LayerSamples(samples, boxes, box_targets)
+def in_one(function: Callable[..., Tensor], *layers: list[Tensor]) -> list[Tensor]:
+    """`function` of the tensors of each layer, whose rows it treats one by one: asked once for the rows of all."""
+    together = function(*(torch.cat(each) for each in layers))
+    return list(together.split([len(layer) for layer in layers[0]]))
+
+
+def _in_pixels(boxes: Tensor, scales: Tensor) -> Tensor:
+    """(P, 4) xyxy of cxcywh in 0..1."""
+    return bbox_cxcywh_to_xyxy(boxes) * scales
+
+
+def _of_queries(scales: Tensor, layer: LayerOutputs) -> Tensor:
+    """The scale (4,) of its image for each query of a layer."""
+    return torch.cat([scale.expand(len(image), 4) for scale, image in zip(scales, layer.boxes, strict=True)])
 
 
 def _flatten(images: Tensor | list[Tensor]) -> Tensor:

@@ -48,23 +48,33 @@ def is_positive(labels: Tensor, num_classes: int) -> Tensor:
     return (labels >= 0) & (labels < num_classes)
 
 
-def ranking_targets(samples: Samples, zero_iou_is_negative: bool = False) -> Tensor:
+def ious_of_positives(boxes: Tensor, targets: Tensor) -> Tensor:
+    """(P,), without gradients."""
+    return bbox_overlaps(boxes.detach().float(), targets.float(), is_aligned=True)
+
+
+def ranking_targets(samples: Samples, zero_iou_is_negative: bool = False, ious: Tensor | None = None) -> Tensor:
     """Targets of the ranking problem, (S, classes): IoU at a positive's class, -1 where ignored, 0 elsewhere.
+
+    ious: of the positives (P,), where they are known.
 
     A positive stays one when its box misses its object: its IoU is raised to `MIN_IOU`. `zero_iou_is_negative`
     restores the released BRS code, where such a positive was pushed down as a negative; it is off because the
     queries matched early in training, when most boxes miss, are the ones that must rise.
     """
-    ious = bbox_overlaps(samples.boxes.detach().float(), samples.box_targets.float(), is_aligned=True)
+    if ious is None:
+        ious = ious_of_positives(samples.boxes, samples.box_targets)
     ious = ious.clamp(min=0.0 if zero_iou_is_negative else MIN_IOU, max=1.0)
     targets = torch.zeros_like(samples.logits, dtype=torch.float32)
     targets[samples.positives, samples.labels[samples.positives]] = ious
     return targets.masked_fill(samples.label_weights[:, None] == 0, -1.0)
 
 
-def ranking_problem(samples: Samples, zero_iou_is_negative: bool = False) -> tuple[Tensor, Tensor]:
+def ranking_problem(
+    samples: Samples, zero_iou_is_negative: bool = False, ious: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Logits and targets (S * classes,): every class of every sample competes with every other."""
-    return samples.logits.flatten(), ranking_targets(samples, zero_iou_is_negative).flatten()
+    return samples.logits.flatten(), ranking_targets(samples, zero_iou_is_negative, ious).flatten()
 
 
 def localisation_errors(samples: Samples, box_losses: Tensor) -> Tensor:
@@ -97,7 +107,7 @@ def named_by_term(logged: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def balanced(box_loss: Tensor, balance: Tensor | None) -> Tensor:
-    """A box loss (0-dim) balanced to `balance`, or as it is if that is None."""
+    """Box losses, each balanced to `balance`, or as they are if that is None."""
     return box_loss if balance is None else self_balanced(box_loss, balance)
 
 
@@ -135,9 +145,12 @@ class RankingMixin:
         """The terms that rank, as they are logged."""
         return [logged_name(term) for term in self.loss_cls.term_names if term != "localisation"]
 
-    def ranking_problem(self, samples: Samples, box_losses: Tensor) -> tuple[Tensor, ...]:
-        """What `loss_cls` is given: logits and targets, and box losses (P,) of the positives if it asks for them."""
-        problem = ranking_problem(samples, self.zero_iou_is_negative)
+    def ranking_problem(self, samples: Samples, box_losses: Tensor, ious: Tensor | None = None) -> tuple[Tensor, ...]:
+        """What `loss_cls` is given: logits and targets, and box losses (P,) of the positives if it asks for them.
+
+        ious: of the positives (P,), where they are known.
+        """
+        problem = ranking_problem(samples, self.zero_iou_is_negative, ious)
         if self.loss_cls.needs_localisation:
             return (*problem, localisation_errors(samples, box_losses))
         return problem

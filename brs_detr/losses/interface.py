@@ -105,17 +105,26 @@ def weighted_means(pairs: Sequence[tuple[Tensor, Tensor]], group: ProcessGroup |
 
     One collective for all pairs. Gradients are those of the own losses times the number of processes, see `solve`.
     """
-    sums = [((values * weights).sum(), weights.sum()) for values, weights in pairs]
-    if group is None or not sums:
-        return [part / torch.where(weight > 0, weight, 1) for part, weight in sums]
-    totals = torch.stack([torch.stack([part.detach(), weight]).double() for part, weight in sums])
+    if not pairs:
+        return []
+    sums, weights = _weighted_sums(pairs)
+    if group is None:
+        return list((sums / torch.where(weights > 0, weights, 1)).unbind())
+    totals = torch.stack([sums.detach(), weights]).double()
     dist.all_reduce(totals, group=group)
-    weights = torch.where(totals[:, 1] > 0, totals[:, 1], 1)
-    means = []
-    for (part, _), mean, weight in zip(sums, totals[:, 0] / weights, weights, strict=True):
-        of_own = processes(group) * (part - part.detach()) / weight  # 0, with the gradient
-        means.append((mean + of_own).to(part.dtype))
-    return means
+    weights = torch.where(totals[1] > 0, totals[1], 1)
+    of_own = processes(group) * (sums - sums.detach()) / weights  # 0, with the gradient
+    return list((totals[0] / weights + of_own).to(sums.dtype).unbind())
+
+
+def _weighted_sums(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """sum(w l) and sum(w) of the K pairs, (K,) each; of equal lengths, as decoder layers have them, at once."""
+    if len({len(values) for values, _ in pairs}) == 1:
+        values, weights = map(torch.stack, zip(*pairs, strict=True))
+        return (values * weights).sum(1), weights.sum(1)
+    sums = [((values * weights).sum(), weights.sum()) for values, weights in pairs]
+    first, second = map(torch.stack, zip(*sums, strict=True))
+    return first, second
 
 
 def self_balanced(box_loss: Tensor, ranking_loss: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from benchmarks.gpu.cases import Row, Setting
 from benchmarks.gpu.parts import PARTS
 from benchmarks.gpu.results import DRY_RUN, Results
 from brs_detr.errors import InputError
+from tests.reference import ROOT
 
 TRAININGS = ("digits", "processes")  # which tests/scripts take
 SMALL, LARGE = Setting("cpu", True, Path("nowhere")), Setting("cuda", False, Path("nowhere"))
@@ -130,6 +131,22 @@ def wait_for_end(pid: int) -> None:
         if "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2]:
             raise ProcessLookupError
         time.sleep(0.1)
+
+
+IMPORTING = """
+import os, torch, benchmarks
+torch.cuda._device_count_nvml = lambda: 1  # as where NVML is
+import benchmarks.gpu.parts
+if not (child := os.fork()):
+    os._exit(torch.cuda._is_in_bad_fork())
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_forks_of_a_process_that_has_imported_everything_may_use_the_gpu() -> None:
+    assert subprocess.run([sys.executable, "-c", IMPORTING], cwd=ROOT, capture_output=True).returncode == 0
+    spoilt = IMPORTING.replace("import benchmarks.gpu", "torch._C._cuda_getDeviceCount()\nimport benchmarks.gpu")
+    assert subprocess.run([sys.executable, "-c", spoilt], cwd=ROOT, capture_output=True).returncode == 1
 
 
 def test_kernels_side_by_side_count_once() -> None:
