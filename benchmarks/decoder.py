@@ -52,13 +52,13 @@ CHANGES: dict[str, dict[str, Any]] = {
         "model.bbox_head.loss_iou.loss_weight": 2.0,
     },
     "distinct queries": {"model.query_nms": 0.7},  # by an IoU of 0.7
+    "distinct by IoU 0.5": {"model.query_nms": 0.5},
     "helpers at half the weight": {
         "model.rpn_head.loss_cls.loss_weight": 0.5,
         "model.roi_head.bbox_head.loss_cls.loss_weight": 2.5,
         "model.atss_head.loss_cls.loss_weight": 2.5,
         "model.atss_head.loss_centerness.loss_weight": 6.0,
     },
-    "distinct by IoU 0.5": {"model.query_nms": 0.5},
     "batch of 2": {"train_dataloader.batch_size": 2},
     "full size": {"train_dataloader.dataset.pipeline.2.scales": [(160, 160)]},  # as in the evaluation
     "class cost 12": class_cost(12.0),

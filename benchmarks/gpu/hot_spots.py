@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
-import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
+
+from brs_detr.timing.measuring import seconds_of
 
 from .cases import Case, Part, Row, Setting
 from .operator_checks import SAMPLERS
@@ -34,9 +35,10 @@ def measure(variant: Variant, setting: Setting) -> list[Row]:
     with training(variant, setting) as (_, step):
         for _ in range(1 if setting.small else WARM_UP):
             step()
-        whole, host = timed(step, setting)
+        whole = 1e3 * seconds_of(step, setting.torch_device)
+        host = of_host(step)
         with profile(activities=activities, acc_events=True) as profiler:
-            timed(step, setting)
+            seconds_of(step, setting.torch_device)
         events = [event for event in profiler.events() or [] if event.device_type == kind]
     times: dict[str, list[float]] = {}
     for event in events:
@@ -52,16 +54,11 @@ def measure(variant: Variant, setting: Setting) -> list[Row]:
     ]
 
 
-def timed(step: Callable[[], object], setting: Setting) -> tuple[float, float]:
-    """Milliseconds until all is done, and until all is asked for."""
-    if setting.on_gpu:
-        torch.cuda.synchronize()
+def of_host(step: Callable[[], object]) -> float:
+    """Milliseconds until all is asked for."""
     start = time.perf_counter()
     step()
-    asked = time.perf_counter()
-    if setting.on_gpu:
-        torch.cuda.synchronize()
-    return 1e3 * (time.perf_counter() - start), 1e3 * (asked - start)
+    return 1e3 * (time.perf_counter() - start)
 
 
 def cases(setting: Setting) -> list[Case]:

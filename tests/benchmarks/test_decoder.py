@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from benchmarks import decoder
+from benchmarks import decoder, digits_configs
 from benchmarks.decoder import CHANGES, NMS, PLAN, Run
 
 
@@ -21,6 +21,17 @@ def test_each_change_alters_what_it_names(detector: str, tmp_path: Path) -> None
         assert [cost.weight for cost in costs[1:]] == [5.0, 2.0]
         assert (config.model.num_queries, config.optim_wrapper.optimizer.lr) == ((30, 2e-3) if altered else (60, 1e-3))
         assert config.model.bbox_head.get("balance_boxes", True) != (altered and detector == "BRS-DETR")
+
+
+def test_the_quick_start_is_one_of_the_studys_recipes(tmp_path: Path) -> None:
+    recipe = Run("BRS-DETR", "distinct by IoU 0.5, fixed box weights, batch of 2", 0, 9)
+    studied = Config.fromfile(decoder.write_config(recipe, tmp_path))
+    ours = Config.fromfile(digits_configs.CONFIGS / "brs_detr" / "brs-detr_quickstart_digits.py")
+    assert ours.model.to_dict() == studied.model.to_dict()
+    assert ours.optim_wrapper.to_dict() == studied.optim_wrapper.to_dict()
+    assert ours.train_dataloader.batch_size == studied.train_dataloader.batch_size == 2
+    assert ours.train_dataloader.dataset.to_dict() == studied.train_dataloader.dataset.to_dict()
+    assert ours.train_cfg.max_epochs == ours.param_scheduler[1].end == ours.param_scheduler[1].T_max == recipe.epochs
 
 
 def test_a_training_is_measured_by_all_heads_and_on_other_images(

@@ -5,7 +5,7 @@ SIGTERM                                143         schedulers and clouds that ta
 SIGINT                                 130         Ctrl-C
 SIGUSR1                                75          Slurm's ``--signal=USR1@SECONDS``; "put me into the queue again"
 
-A second signal ends the process at once.
+A second signal ends the process at once, and so does the first where nothing is new: in the first iteration.
 """
 
 import functools
