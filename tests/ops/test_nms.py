@@ -81,3 +81,19 @@ def test_batched_nms_keeps_classes_apart(split_threshold: int) -> None:
         members = torch.nonzero(classes == label).flatten()
         expected += [int(members[i]) for i in loop_nms(boxes[members], scores[members], 0.4, 0)]
     assert kept.tolist() == sorted(expected, key=lambda i: -scores[i].item())
+
+
+@pytest.mark.parametrize("split_threshold", [10_000, 10])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_batched_nms_takes_scores_of_half_precision_beside_boxes_of_full(
+    dtype: torch.dtype, split_threshold: int
+) -> None:
+    """As an RPN calls it under autocast."""
+    generator = torch.Generator().manual_seed(6)
+    boxes, scores = random_boxes(60, generator).float(), torch.randperm(60, generator=generator) / 64
+    levels = torch.randint(0, 3, (60,), generator=generator)
+    config = {"type": "nms", "iou_threshold": 0.4, "split_thr": split_threshold}
+    expected, places = mmcv.ops.batched_nms(boxes, scores, levels, config)
+    detections, kept = mmcv.ops.batched_nms(boxes, scores.to(dtype), levels, config)
+    assert kept.tolist() == places.tolist()
+    torch.testing.assert_close(detections, expected)

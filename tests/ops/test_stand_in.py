@@ -30,8 +30,10 @@ print(mmcv.ops.get_compiler_version())
 
 def test_a_compiled_mmcv_is_left_alone(tmp_path: Path) -> None:
     package = tmp_path / "mmcv"
-    package.mkdir()
+    (package / "ops").mkdir(parents=True)
     (package / "__init__.py").write_text("")
+    (package / "ops" / "__init__.py").write_text("from .nms import batched_nms\n")
+    (package / "ops" / "nms.py").write_text("def batched_nms(): pass\n")
     (package / "_ext.py").write_text("def nms(*args): return 'compiled'\n")
     code = """
 import brs_detr.ops
