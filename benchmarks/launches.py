@@ -6,8 +6,9 @@ Needs Triton and no GPU: on the CPU the losses take the ways of a GPU, kernels a
 operator of torch that computes counts as one launch that reads its arguments and writes its results; a view counts as
 none, and of what is indexed only the entries that are taken. Some operators launch several kernels (a sort, a sum), so
 that a profiler on a GPU shows more. Copies count as none: one to the host for each call, one from it for each batch.
-Gradients of the terms are given. Beside it focal loss, counted alike. Times are predicted from these counts: nothing
-was measured. Writes benchmarks/results/launches.md.
+Gradients of the terms are given. Beside it focal loss, counted alike. What a GPU makes of it in time depends on its
+host more than on these counts: `python -m benchmarks.gpu --only times` measures that. Writes
+benchmarks/results/launches.md.
 """
 
 from collections import Counter
@@ -32,9 +33,7 @@ from .report import markdown, size
 
 LOSS = RankSortLoss(DELTA, loss_weight=2.0)
 RESULTS = Path(__file__).parent / "results" / "launches.md"
-SECONDS_A_LAUNCH = 4e-6
-BANDWIDTH = {"A100": 1555e9, "H100": 3350e9}  # bytes a second: A100 of 40 GB, H100 SXM
-HEADER = ("problems", "P", "N", "launches forward", "backward", "bytes", *(f"ms, {gpu}" for gpu in BANDWIDTH))
+HEADER = ("problems", "P", "N", "launches forward", "backward", "bytes")
 aten = torch.ops.aten
 ALLOCATING = {aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.new_empty_strided}
 FILLING = {
@@ -162,13 +161,8 @@ class Cost(NamedTuple):
     backward: int
     bytes: int
 
-    def seconds(self, gpu: str) -> float:
-        """Predicted, as if nothing overlapped."""
-        return (self.forward + self.backward) * SECONDS_A_LAUNCH + self.bytes / BANDWIDTH[gpu]
-
     def cells(self, needed: int) -> list[str]:
-        times = [f"{1e3 * self.seconds(gpu):.2f}" for gpu in BANDWIDTH]
-        return [str(self.forward), str(self.backward), f"{self.bytes / needed:.2f}", *times]
+        return [str(self.forward), str(self.backward), f"{self.bytes / needed:.2f}"]
 
 
 def total(costs: Iterable[Cost]) -> Cost:
@@ -226,11 +220,9 @@ def main() -> None:
     text = (
         f"Counted on a CPU, Python {where['python']}, torch {where['torch']}, delta {DELTA}, by\n"
         "`python -m benchmarks.launches`: one launch an operator that computes, as `benchmarks/launches.py` says.\n"
-        "Bytes read and written are in multiples of reading logits and targets and writing a gradient once.\n\n"
-        f"Times are predicted, not measured: {SECONDS_A_LAUNCH * 1e6:.0f} microseconds a launch, and the bytes at the "
-        f"bandwidth of an A100\nof 40 GB ({BANDWIDTH['A100'] / 1e9:.0f} GB/s) or an H100 SXM "
-        f"({BANDWIDTH['H100'] / 1e9:.0f} GB/s). Focal loss: by operators as mmdet computes it\nwithout compiled mmcv; "
-        "and, supposed, by one kernel each way that reads logits and targets and keeps nothing.\n\n"
+        "Bytes read and written are in multiples of reading logits and targets and writing a gradient once. Focal loss:\n"
+        "by operators as mmdet computes it without compiled mmcv; and, supposed, by one kernel each way that reads\n"
+        "logits and targets and keeps nothing.\n\n"
         f"{table(training_step())}\n"
     )
     print(text)

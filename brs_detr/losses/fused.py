@@ -54,6 +54,7 @@ def _has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
+@cache
 def _kernels() -> ModuleType:
     """At their first use, for they import Triton."""
     from . import kernels

@@ -25,14 +25,14 @@ def any_size(kernel: Callable) -> triton.JITFunction:
 
 def blocks(length: int) -> int:
     """Programs for a row of so many samples."""
-    return triton.cdiv(length, BLOCK)
+    return -(-length // BLOCK)
 
 
 def tiles(length: int) -> int:
     """Programs for a row of so many positives, break points or cells."""
-    return triton.cdiv(length, TILE)
+    return -(-length // TILE)
 
 
 def rows_of_pairs(positives: int) -> int:
     """Programs for the pairs of so many positives."""
-    return triton.cdiv(positives, ROWS)
+    return -(-positives // ROWS)
