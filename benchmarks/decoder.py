@@ -4,8 +4,8 @@
     python -m benchmarks.decoder "fixed box weights, batch of 2" --seeds 0 1  # these changes together
     python -m benchmarks.decoder --table                                  # only the table of what has been measured
 
-Changes are chosen on the validation images. `test AP` is that of 200 other images, made of scans of digits that no
-training and no choice has seen. Writes benchmarks/results/decoder.csv and decoder.md.
+The changes are in `decoder_changes.py`, and chosen on the validation images. `test AP` is that of 200 other images,
+made of scans of digits that no training and no choice has seen. Writes benchmarks/results/decoder.csv and decoder.md.
 """
 
 import argparse
@@ -24,13 +24,13 @@ from brs_detr.files import write_text
 from brs_detr.timing.report import append_csv
 
 from . import digits_configs, digits_results
+from .decoder_changes import CHANGES, PLAN
 from .digits_results import load, spread
 from .report import markdown
 from .trainings import in_processes, train_quietly, where
 
 ROOT = Path(__file__).resolve().parents[1]
 DETECTORS = {"BRS-DETR": "brs_detr/brs-detr", "Co-DETR": "co_detr/co-deformable-detr"}
-PUBLISHED = "as published"
 NMS = {"model.test_cfg.detr.nms": {"type": "nms", "iou_threshold": 0.7}}  # of duplicates
 OTHER_HEADS: dict[str, dict[str, Any]] = {
     "by NMS": NMS,
@@ -38,39 +38,6 @@ OTHER_HEADS: dict[str, dict[str, Any]] = {
     "RoI head": {"model.eval_module": "two-stage"},
 }
 HELD_OUT = digits.Parameters(train=1, val=1, test=200)
-
-
-def class_cost(weight: float) -> dict[str, Any]:
-    return {"model.train_cfg.detr.assigner.match_costs.0.weight": weight}
-
-
-CHANGES: dict[str, dict[str, Any]] = {
-    PUBLISHED: {},
-    "fixed box weights": {  # those of Co-DETR, not balanced to the ranking
-        "model.bbox_head.balance_boxes": False,
-        "model.bbox_head.loss_bbox.loss_weight": 5.0,
-        "model.bbox_head.loss_iou.loss_weight": 2.0,
-    },
-    "distinct queries": {"model.query_nms": 0.7},  # by an IoU of 0.7
-    "distinct by IoU 0.5": {"model.query_nms": 0.5},
-    "helpers at half the weight": {
-        "model.rpn_head.loss_cls.loss_weight": 0.5,
-        "model.roi_head.bbox_head.loss_cls.loss_weight": 2.5,
-        "model.atss_head.loss_cls.loss_weight": 2.5,
-        "model.atss_head.loss_centerness.loss_weight": 6.0,
-    },
-    "batch of 2": {"train_dataloader.batch_size": 2},
-    "full size": {"train_dataloader.dataset.pipeline.2.scales": [(160, 160)]},  # as in the evaluation
-    "class cost 12": class_cost(12.0),
-    "class cost 20": class_cost(20.0),
-    "60 auxiliary queries": {"model.max_auxiliary_queries": 60},
-    "30 queries": {"model.num_queries": 30},
-    "half the rate": {"optim_wrapper.optimizer.lr": 5e-4},
-    "twice the rate": {"optim_wrapper.optimizer.lr": 2e-3},
-    "clip 1": {"optim_wrapper.clip_grad.max_norm": 1.0},
-}
-OF_RANKING = ("fixed box weights", "helpers at half the weight")
-PLAN = {"BRS-DETR": [*CHANGES], "Co-DETR": [name for name in CHANGES if name not in OF_RANKING]}
 
 
 class Run(NamedTuple):

@@ -220,9 +220,9 @@ def main() -> None:
     text = (
         f"Counted on a CPU, Python {where['python']}, torch {where['torch']}, delta {DELTA}, by\n"
         "`python -m benchmarks.launches`: one launch an operator that computes, as `benchmarks/launches.py` says.\n"
-        "Bytes read and written are in multiples of reading logits and targets and writing a gradient once. Focal loss:\n"
-        "by operators as mmdet computes it without compiled mmcv; and, supposed, by one kernel each way that reads\n"
-        "logits and targets and keeps nothing.\n\n"
+        "Bytes read and written are in multiples of reading logits and targets and writing a gradient once. Focal\n"
+        "loss: by operators as mmdet computes it without compiled mmcv; and, supposed, by one kernel each way that\n"
+        "reads logits and targets and keeps nothing.\n\n"
         f"{table(training_step())}\n"
     )
     print(text)

@@ -8,14 +8,15 @@ import pytest
 from mmengine.config import Config
 
 from benchmarks import decoder, digits_configs
-from benchmarks.decoder import CHANGES, NMS, PLAN, Run
+from benchmarks.decoder import NMS, Run
+from benchmarks.decoder_changes import CHANGES, PLAN, PUBLISHED
 
 
 @pytest.mark.parametrize("detector", PLAN)
 def test_each_change_alters_what_it_names(detector: str, tmp_path: Path) -> None:
-    for changes in (", ".join(PLAN[detector]), decoder.PUBLISHED):
+    for changes in (", ".join(PLAN[detector]), PUBLISHED):
         config = Config.fromfile(decoder.write_config(Run(detector, changes, 0, 3), tmp_path / changes[:5]))
-        altered = changes != decoder.PUBLISHED
+        altered = changes != PUBLISHED
         costs = config.model.train_cfg.detr.assigner.match_costs
         assert (costs[0].weight == 20, config.train_dataloader.batch_size == 2) == (altered, altered)
         assert [cost.weight for cost in costs[1:]] == [5.0, 2.0]
@@ -53,7 +54,7 @@ def test_a_training_is_measured_by_all_heads_and_on_other_images(
 
     monkeypatch.setattr(decoder, "train_quietly", trained)
     monkeypatch.setattr(decoder.launch, "evaluate", evaluated)
-    result = decoder.train(Run("BRS-DETR", decoder.PUBLISHED, 0, 4), tmp_path)
+    result = decoder.train(Run("BRS-DETR", PUBLISHED, 0, 4), tmp_path)
     assert result == {
         **{"APs": "0.100 0.300", "AP": 0.3, "AP50": 0.6, "seconds": 0.4},
         **{"by NMS": 0.55, "ATSS head": 0.6, "RoI head": 0.7},
