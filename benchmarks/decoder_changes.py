@@ -47,6 +47,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     },
     "batch of 2": {"train_dataloader.batch_size": 2},
     "full size": {"train_dataloader.dataset.pipeline.2.scales": [(160, 160)]},  # as in the evaluation
+    "class cost 4": class_cost(4.0),  # BRS-DETR's own; Co-DETR has 2
     "class cost 12": class_cost(12.0),
     "class cost 20": class_cost(20.0),
     "60 auxiliary queries": {"model.max_auxiliary_queries": 60},
