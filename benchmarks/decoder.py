@@ -24,8 +24,10 @@ from brs_detr.files import write_text
 from brs_detr.timing.report import append_csv
 
 from . import digits_configs, digits_results
-from .decoder_changes import CHANGES, PLAN
+from .decoder_changes import CHANGES, PLAN, QUICK_START
 from .digits_results import load, spread
+from .paired import HEADER as INTERVAL
+from .paired import gain
 from .report import markdown
 from .trainings import in_processes, train_quietly, where
 
@@ -142,17 +144,19 @@ def finished(path: Path) -> set[Run]:
 
 
 def table(path: Path) -> str:
-    """Means over the seeds, with standard deviations; AP after each second epoch of one seed."""
+    """Means over the seeds, with standard deviations; what is gained over the quick start, seed by seed; AP after each
+    second epoch of one seed."""
     groups: dict[tuple[str, str, str], list[dict[str, str]]] = {}
     for row in load(path):
         groups.setdefault((row["detector"], row["changes"], row["epochs"]), []).append(row)
     scores = ("AP", "AP50", *OTHER_HEADS, "test AP", "test AP by NMS", "seconds")
-    rows = [
-        [*group, str(len(found)), *(spread(found, name) for name in scores), found[0]["APs"]]
-        for group, found in groups.items()
-    ]
-    header = ["detector", "changes", "epochs", "seeds", *scores[:-1], "s / iteration", "AP after 2, 4, ... epochs"]
-    return markdown(header, rows)
+    rows = []
+    for group, found in groups.items():
+        recipe = groups.get((*QUICK_START, group[2]), [])
+        gained = "-" if found is recipe else gain(found, recipe, "test AP")
+        rows.append([*group, str(len(found)), *(spread(found, name) for name in scores), gained, found[0]["APs"]])
+    measured = [*scores[:-1], "s / iteration", f"test AP to the quick start's, {INTERVAL}"]
+    return markdown(["detector", "changes", "epochs", "seeds", *measured, "AP after 2, 4, ... epochs"], rows)
 
 
 @ends_with_a_sentence()

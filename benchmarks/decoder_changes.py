@@ -67,3 +67,4 @@ OF_RANKING = (
     *("published buckets", "zero IoU is negative", "ranked by class"),
 )
 PLAN = {"BRS-DETR": [*CHANGES], "Co-DETR": [name for name in CHANGES if name not in OF_RANKING]}
+QUICK_START = ("BRS-DETR", "distinct by IoU 0.5, fixed box weights, batch of 2")  # its recipe

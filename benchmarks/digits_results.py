@@ -12,6 +12,8 @@ from brs_detr.timing.loss_time import LOSS_TIME
 from brs_detr.timing.report import append_csv
 
 from .digits_configs import FAMILIES, Run
+from .paired import HEADER as INTERVAL
+from .paired import gain
 from .report import markdown
 from .trainings import where
 
@@ -85,9 +87,10 @@ def _all_columns(groups: Groups) -> str:
     rows = []
     for (family, variant, epochs), found in groups.items():
         scores = [spread(found, name) for name in METRICS.values()]
-        times = _times(found, groups.get((family, "baseline", epochs), []))
-        rows.append([family, variant, epochs, str(len(found)), *scores, *times])
-    header = ["s / iteration", "to the baseline's", "loss, ms", "loss, % of the iteration"]
+        baseline = groups.get((family, "baseline", epochs), [])
+        gained = "-" if variant == "baseline" else gain(found, baseline, "AP")
+        rows.append([family, variant, epochs, str(len(found)), *scores, gained, *_times(found, baseline)])
+    header = [f"AP gained, {INTERVAL}", "s / iteration", "to the baseline's", "loss, ms", "loss, % of the iteration"]
     return markdown(["detector", "loss", "epochs", "seeds", *METRICS.values(), *header], rows)
 
 

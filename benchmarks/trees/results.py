@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from benchmarks.digits_results import METRICS, Rows, load, spread
+from benchmarks.paired import HEADER as INTERVAL
+from benchmarks.paired import gain
 from benchmarks.report import markdown
 from benchmarks.trainings import where
 from brs_detr.timing.report import append_csv
@@ -10,6 +12,7 @@ from brs_detr.timing.report import append_csv
 from .configs import EPOCHS, FAMILIES, RATES, Run
 
 SCORES = (METRICS["coco/bbox_mAP"], METRICS["coco/bbox_mAP_50"])
+BASELINE = "baseline"
 COLUMNS = (*Run._fields, "split", *SCORES, "seconds", "loss_ms", "device", "torch")
 
 
@@ -47,14 +50,16 @@ def table(path: Path) -> str:
 
 def _test(path: Path) -> str:
     rows = []
+    tested: dict[tuple[str, str, int], Rows] = {}
     for family, variant, epochs in groups(path):
         rate = best_rate(path, family, variant, epochs)
-        found = select(finished(path, "test"), family, variant, rate, epochs)
+        found = tested[family, variant, epochs] = select(finished(path, "test"), family, variant, rate, epochs)
         trained = select(finished(path, "val"), family, variant, rate, epochs)
-        scores = [*(spread(found, name) for name in SCORES), spread(trained, "AP"), spread(trained, "seconds")]
+        gained = "-" if variant == BASELINE else gain(found, tested.get((family, BASELINE, epochs), []), "AP")
+        scores = [*(spread(found, name) for name in SCORES), gained, spread(trained, "AP")]
         rows.append([family, variant, str(epochs), f"{rate:g}" if rate else "-", str(len(found)), *scores])
-    header = ["detector", "loss", "epochs", "rate", "seeds", "test AP", "test AP50", "val AP", "s / iteration"]
-    return markdown(header, rows)
+    header = ["epochs", "rate", "seeds", "test AP", "test AP50", f"AP gained, {INTERVAL}", "val AP"]
+    return markdown(["detector", "loss", *header], rows)
 
 
 def _rates(path: Path) -> str:

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from benchmarks import decoder, digits_configs
 from benchmarks.decoder import NMS, Run
-from benchmarks.decoder_changes import CHANGES, PLAN, PUBLISHED
+from benchmarks.decoder_changes import CHANGES, PLAN, PUBLISHED, QUICK_START
 
 
 @pytest.mark.parametrize("detector", PLAN)
@@ -25,7 +25,7 @@ def test_each_change_alters_what_it_names(detector: str, tmp_path: Path) -> None
 
 
 def test_the_quick_start_is_one_of_the_studys_recipes(tmp_path: Path) -> None:
-    recipe = Run("BRS-DETR", "distinct by IoU 0.5, fixed box weights, batch of 2", 0, 9)
+    recipe = Run(*QUICK_START, 0, 9)
     studied = Config.fromfile(decoder.write_config(recipe, tmp_path))
     ours = Config.fromfile(digits_configs.CONFIGS / "brs_detr" / "brs-detr_quickstart_digits.py")
     assert ours.model.to_dict() == studied.model.to_dict()

@@ -153,4 +153,4 @@ def test_the_rate_is_that_of_the_validation_tiles(tmp_path: Path) -> None:
             results.append(path, Run("atss", "exact", rate, 0, 12), "test", {"AP": test, "AP50": 0.2})
     assert results.best_rate(path, "atss", "exact", 12) == configs.RATES[1]
     row = results.table(path).splitlines()[2].replace(" ", "")
-    assert row.startswith("|atss|exact|12|0.001|1|0.100|0.200|0.300|")
+    assert row.startswith("|atss|exact|12|0.001|1|0.100|0.200|-|0.300|")
