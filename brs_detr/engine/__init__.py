@@ -12,6 +12,7 @@ from brs_detr.engine.progress.console import ProgressHook
 from brs_detr.engine.progress.curves import CurvesHook
 from brs_detr.engine.progress.log_lines import TrainingLogProcessor
 from brs_detr.engine.running.checkpoints import WholeCheckpointHook, write_whole_files
+from brs_detr.engine.running.optimizers import OnePassAdamW
 from brs_detr.engine.setup import config_names
 from brs_detr.engine.setup.config import BFloat16OptimWrapper
 from brs_detr.ops import float32_attention
@@ -25,6 +26,7 @@ __all__ = [
     "BFloat16OptimWrapper",
     "CurvesHook",
     "LossTimeHook",
+    "OnePassAdamW",
     "ProgressHook",
     "TrainingLogProcessor",
     "WholeCheckpointHook",

@@ -1,7 +1,7 @@
 # Co-DETR's optimiser; 12 epochs, batch of 16 images, one step at epoch 11.
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=2e-4, weight_decay=1e-4, fused=True),  # each weight is a group: a kernel each
+    optimizer=dict(type="OnePassAdamW", lr=2e-4, weight_decay=1e-4, fused=True),
     clip_grad=dict(max_norm=0.1, norm_type=2),
     paramwise_cfg=dict(
         custom_keys={

@@ -20,7 +20,7 @@ tiny_model = dict(
     train_cfg=dict(rpn_proposal=dict(nms_pre=300, max_per_img=40)),
     test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=100)))
 optim_wrapper = dict(
-    type="OptimWrapper", optimizer=dict(type="AdamW", lr=1e-3, weight_decay=1e-4, fused=True),
+    type="OptimWrapper", optimizer=dict(type="OnePassAdamW", lr=1e-3, weight_decay=1e-4, fused=True),
     clip_grad=dict(max_norm=0.1, norm_type=2),
     paramwise_cfg=dict(custom_keys={"sampling_offsets": dict(lr_mult=0.1)}))
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=10, val_interval=2)

@@ -23,7 +23,7 @@ tiny_dense = dict(
     test_cfg=dict(nms_pre=300, **tiny_threshold))
 
 optim_wrapper = dict(
-    type="OptimWrapper", optimizer=dict(type="AdamW", lr=2e-3, weight_decay=1e-4, fused=True),
+    type="OptimWrapper", optimizer=dict(type="OnePassAdamW", lr=2e-3, weight_decay=1e-4, fused=True),
     clip_grad=dict(max_norm=10, norm_type=2))
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=8, val_interval=2)
 val_cfg = dict(type="ValLoop")

@@ -155,7 +155,7 @@ def test_published_settings(name: str) -> None:
     assert (extractor.featmap_strides, extractor.finest_scale) == ([4, 8, 16, 32, 64], 56)
     assert (model.dn_cfg.label_noise_scale, model.dn_cfg.box_noise_scale) == (0.5, 1.0)
     assert model.test_cfg.detr == dict(max_per_img=300, nms=dict(type="soft_nms", iou_threshold=0.8))
-    assert cfg.optim_wrapper.optimizer == dict(type="AdamW", lr=2e-4, weight_decay=1e-4, fused=True)
+    assert cfg.optim_wrapper.optimizer == dict(type="OnePassAdamW", lr=2e-4, weight_decay=1e-4, fused=True)
     assert cfg.optim_wrapper.paramwise_cfg.custom_keys == dict(backbone=dict(lr_mult=0.1))
     assert (cfg.train_cfg.max_epochs, cfg.param_scheduler[0].milestones) == (12, [11])
     assert cfg.auto_scale_lr.base_batch_size == 16
