@@ -27,7 +27,7 @@ from brs_detr.engine.running import (
 )
 from brs_detr.engine.running.checkpoints import Evaluator, Runner
 from brs_detr.engine.running.preemption import preemptible
-from brs_detr.engine.setup import own_data, pipelines, views
+from brs_detr.engine.setup import normalisation, own_data, pipelines, views
 from brs_detr.engine.setup.config import load_config, rank_over_processes, set_epochs, strings, use_mixed_precision
 from brs_detr.engine.setup.own_data import OwnData
 from brs_detr.engine.train_options import NOTHING, TrainOptions
@@ -108,7 +108,7 @@ def configure(config: Config, given: TrainOptions) -> list[str]:
 def prepare(config: Config, config_path: str, given: TrainOptions) -> tuple[Path | None, list[str]]:
     """Look at all that the training reads, then claim its work directory: the checkpoint to continue, and remarks."""
     resuming.check_options(given.resume, given.load_from, given.checkpoint_minutes)
-    remarks = check_data(config, ("train", "val"))
+    remarks = check_data(config, ("train", "val")) + normalisation.remarks(config)
     checkpoint, found = resuming.find_checkpoint(config.work_dir, given.resume) if given.resume else (None, [])
     if checkpoint:
         tuning.check_average(config, checkpoint)

@@ -31,7 +31,10 @@ def test_the_folders_are_complete() -> None:
 def test_baseline_is_mmdets_own(base: str) -> None:
     own, theirs = load(f"{base.format('')}_r50_1x_coco"), get_config(f"mmdet::{MMDET[base]}.py")
     assert differences(own.model.to_dict(), theirs.model.to_dict()) == SAME_EFFECT
-    assert differences(own.optim_wrapper.to_dict(), theirs.optim_wrapper.to_dict()) == {"optimizer.type", "optimizer.fused"}
+    assert differences(own.optim_wrapper.to_dict(), theirs.optim_wrapper.to_dict()) == {
+        "optimizer.type",
+        "optimizer.fused",
+    }
     assert differences({"_": own.param_scheduler}, {"_": theirs.param_scheduler}) == set()
     assert own.train_dataloader.batch_size == theirs.train_dataloader.batch_size
     assert own.auto_scale_lr.base_batch_size == theirs.auto_scale_lr.base_batch_size

@@ -1,0 +1,44 @@
+"""Whether images reach a pretrained backbone as its weights know them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.config import Config
+from timm.models import get_pretrained_cfg
+
+MEAN_APART = 10.0  # of 255: so far apart no two are the same but for rounding
+STD_APART = 0.1  # as a part
+
+
+def remarks(config: Config) -> list[str]:
+    """What to say where a timm backbone with weights gets images normalised otherwise than timm normalises them."""
+    model = config.get("model") or {}
+    backbone: dict[str, Any] = model.get("backbone") or {}
+    given: dict[str, Any] = model.get("data_preprocessor") or {}
+    if backbone.get("type") != "TimmBackbone" or not (backbone.get("pretrained") or backbone.get("init_cfg")):
+        return []
+    trained = get_pretrained_cfg(backbone["model_name"])
+    if trained is None or not trained.mean or not trained.std:
+        return []
+    mean, std = ([round(255 * value, 3) for value in values] for values in (trained.mean, trained.std))
+    if _alike(given.get("mean"), given.get("std"), mean, std):
+        return []
+    return [
+        f"timm normalises images for {backbone['model_name']} by mean {mean} and std {std}, model.data_preprocessor by "
+        f"mean {given.get('mean')} and std {given.get('std')}: unless your weights were trained with that, give --cfg-"
+        f"options model.data_preprocessor.mean={_bare(mean)} model.data_preprocessor.std={_bare(std)}."
+    ]
+
+
+def _alike(
+    mean: Sequence[float] | None, std: Sequence[float] | None, other_mean: Sequence[float], other_std: Sequence[float]
+) -> bool:
+    if not mean or not std:
+        return False
+    near = all(abs(a - b) <= MEAN_APART for a, b in zip(mean, other_mean, strict=False))
+    return near and all(abs(a / b - 1) <= STD_APART for a, b in zip(std, other_std, strict=False))
+
+
+def _bare(values: Sequence[float]) -> str:
+    """As a command line takes a list."""
+    return ",".join(f"{value:g}" for value in values)
