@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -43,16 +44,17 @@ STEP = {  # of BRS-DETR R50 with 4 COCO images: (P, N, how many)
     "RoI head": (1500, 1_280_000, 1),
     "ATSS head": (800, 7_100_000, 1),
 }
+QUERIES = 4  # of these are encoder proposals, and queries of all kinds
 
 
 def training_step(device: torch.device | str = "cpu") -> list[list[Problem]]:
-    """The ranking problems of one step, in the calls that the detector makes: the encoder with the decoder
-    layers, each group of auxiliary queries, and each auxiliary head."""
+    """The ranking problems of one step, in the calls that the detector makes: encoder proposals and all queries, and
+    each auxiliary head."""
     groups = [
         [make(positives, negatives, seed, device) for seed in range(times)]
         for positives, negatives, times in STEP.values()
     ]
-    return [groups[0] + groups[1], *groups[2:]]
+    return [[*chain(*groups[:QUERIES])], *groups[QUERIES:]]
 
 
 def ranking(logits: Tensor, targets: Tensor, method: str) -> Tensor:

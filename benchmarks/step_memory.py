@@ -25,14 +25,14 @@ from brs_detr.timing.run import SHAPES, build_model
 
 from .memory import FULL, config_of
 from .report import markdown
-from .step_parts import AUXILIARY, HEADS, NETWORK, OTHER, RANKING, Bytes, heads_bytes, network_bytes, weights_bytes
+from .step_parts import HEADS, NETWORK, OTHER, RANKING, Bytes, heads_bytes, network_bytes, weights_bytes
 
 RESULTS = Path(__file__).parent / "results" / "step_memory.md"
 ROWS = ("R50", "Swin-L")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 GPUS = (11, 24, 80)  # GB
 CONTEXT, USABLE = 1.0, 0.9  # GB for CUDA and its libraries; of the rest, what fragmentation leaves
-PARTS = (OTHER, *NETWORK, AUXILIARY, *HEADS, RANKING)
+PARTS = (OTHER, *NETWORK, *HEADS, RANKING)
 
 
 class Step(NamedTuple):

@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from brs_detr.detectors import CoDETR
+from brs_detr.detectors.auxiliary_layers import joined_queries
 from brs_detr.heads import AuxiliaryQueries
 from brs_detr.losses import RankingLoss
 from brs_detr.ops.float32_attention import Float32Attention
@@ -29,19 +30,19 @@ from brs_detr.timing.counting import LiveBytes
 from brs_detr.timing.random_data import number_of_classes, random_batch
 from brs_detr.timing.stand_in import replace_methods, replace_transformer
 
-OTHER, AUXILIARY, RANKING = "neck and positions", "decoder, auxiliary queries", "ranking losses"
+OTHER, DECODER, RANKING = "neck and positions", "decoder", "ranking losses"
 NETWORK = {
     "backbone": ["backbone.forward"],
     "encoder": ["encoder.forward"],
     "encoder, attention": ["encoder.layers.*.self_attn.forward"],
     "proposals": ["pre_decoder"],
-    "decoder": ["decoder.forward", "bbox_head.forward"],
+    DECODER: ["decoder.forward", "bbox_head.forward"],
 }
 HEADS = {
     "RPN": ["rpn_head.loss_and_predict"],
     "RoI head": ["roi_head.loss_and_samples"],
     "ATSS head": ["atss_head.loss_and_samples"],
-    "losses of queries": ["bbox_head.loss", "bbox_head.loss_of_auxiliary_queries"],
+    "losses of queries": ["bbox_head.loss_with_auxiliary"],
 }
 FLOAT32 = ((F, "layer_norm"), (F, "group_norm"), (F, "softmax"), (Tensor, "softmax"))  # on a GPU, not on a CPU
 
@@ -68,8 +69,8 @@ class PartBytes(LiveBytes):
 
     @contextmanager
     def of(self, part: str) -> Iterator[None]:
-        """What is made inside belongs to a part, unless it is made for auxiliary queries."""
-        outer, self.part = self.part, self.part if self.part == AUXILIARY else part
+        """What is made inside belongs to a part."""
+        outer, self.part = self.part, part
         try:
             yield
         finally:
@@ -178,18 +179,17 @@ def network_outputs(model: CoDETR, pixels: Tensor, samples: list, counter: PartB
     encoded = model.forward_encoder(**encoder_inputs)
     memory_inputs["memory"] = encoded["memory"]
     queries, proposals = model.pre_decoder(**encoded, batch_data_samples=samples)
-    outputs = [proposals, model._maps(encoded["memory"], feats)]
-    outputs.append(model.bbox_head(**model.forward_decoder(**{**memory_inputs, **queries})))
-    with counter.of(AUXILIARY):
-        outputs += [auxiliary_outputs(model, head, memory_inputs) for head in range(2)]
+    with counter.of(DECODER):
+        together, _ = joined_queries(queries, [auxiliary_queries(model, head, len(pixels)) for head in range(2)])
+    decoded = model.bbox_head(**model.forward_decoder(**{**memory_inputs, **together}))
+    outputs = [proposals, model._maps(encoded["memory"], feats), decoded]
     return [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor) and leaf.requires_grad]
 
 
-def auxiliary_outputs(model: CoDETR, head: int, memory_inputs: dict[str, Tensor]) -> Any:
-    shape = len(memory_inputs["memory"]), model.max_auxiliary_queries
+def auxiliary_queries(model: CoDETR, head: int, images: int) -> dict[str, Tensor]:
+    shape = images, model.max_auxiliary_queries
     group = AuxiliaryQueries(torch.rand(*shape, 4), torch.rand(*shape, model.embed_dims), [])
-    inputs = model._auxiliary_decoder_inputs(head, group)
-    return model.bbox_head(**model.forward_decoder(**inputs, reference_points=group.boxes, **memory_inputs))
+    return model._auxiliary_decoder_inputs(head, group)
 
 
 def heads_bytes(model: CoDETR, images: int, size: tuple[int, int]) -> Bytes:

@@ -17,6 +17,34 @@ def encoder_reference_points(spatial_shapes: Tensor, valid_ratios: Tensor, devic
     return DeformableDetrTransformerEncoder.get_encoder_reference_points(sizes, valid_ratios, device)
 
 
+def attend_within(sizes: list[int], first: Tensor | None, device: torch.device) -> Tensor:
+    """A mask of self-attention, (Q, Q), true where a query does not attend: to queries of another group.
+
+    sizes: of the groups, one after the other. first: the mask within the first group, None if there is none.
+    """
+    mask = torch.ones(sum(sizes), sum(sizes), dtype=torch.bool, device=device)
+    end = 0
+    for size in sizes:
+        start, end = end, end + size
+        mask[start:end, start:end] = False
+    if first is not None:
+        mask[: sizes[0], : sizes[0]] = first
+    return mask
+
+
+def joined_queries(queries: dict[str, Tensor], others: list[dict[str, Tensor]]) -> tuple[dict[str, Tensor], list[int]]:
+    """Inputs of a decoder for several groups of queries, none of which attends to another's, and the groups' sizes.
+
+    One pass over all of them projects the memory once. queries: inputs for the first group, with what it has beside
+    those of the others, a `dn_mask` among it.
+    """
+    groups = [queries, *others]
+    sizes = [group["query"].shape[1] for group in groups]
+    joined = {name: torch.cat([group[name] for group in groups], dim=1) for name in others[0]}
+    mask = attend_within(sizes, queries.get("dn_mask"), queries["query"].device)
+    return {**queries, **joined, "dn_mask": mask}, sizes
+
+
 class MemoryMaps(BaseModule):
     """Reshapes encoder memory to one map a level and adds a coarser level by a stride-2 convolution."""
 

@@ -25,7 +25,7 @@ from brs_detr.heads import AuxiliaryQueries, AuxiliarySamples, select_queries
 from brs_detr.ops.deformable_attention import level_sizes
 from brs_detr.ops.nms import survive
 
-from .auxiliary_layers import AuxiliaryQueryEmbedding, MemoryMaps, encoder_reference_points
+from .auxiliary_layers import AuxiliaryQueryEmbedding, MemoryMaps, encoder_reference_points, joined_queries
 
 EVAL_MODULES = ("detr", "one-stage", "two-stage")
 CANDIDATES = 10  # proposals for each query, among which repeated ones are looked for
@@ -150,44 +150,65 @@ class CoDETR(DeformableDETR):
         encoder_outputs = self.forward_encoder(**encoder_inputs)
         memory_inputs["memory"] = encoder_outputs["memory"]
         queries, head_inputs = self.pre_decoder(**encoder_outputs, batch_data_samples=batch_data_samples)
-        decoder_outputs = self.forward_decoder(**{**memory_inputs, **queries})
-        losses = self.bbox_head.loss(**decoder_outputs, **head_inputs, batch_data_samples=batch_data_samples)
         maps = self._maps(encoder_outputs["memory"], feats)
-        for index, (name, samples) in enumerate(self._auxiliary_heads(maps, batch_data_samples, losses)):
-            query_losses = self._auxiliary_queries(index, samples, memory_inputs, batch_data_samples)
-            losses.update({f"{name}_queries.{key}": value for key, value in query_losses.items()})
-        return losses
+        auxiliary_losses, samples = self._auxiliary_heads(maps, batch_data_samples)
+        groups = {name: self._auxiliary_queries(each, batch_data_samples) for name, each in samples.items()}
+        inputs = [self._auxiliary_decoder_inputs(head, group) for head, group in enumerate(groups.values())]
+        together, sizes = joined_queries(queries, inputs)
+        decoded = self.forward_decoder(**{**memory_inputs, **together})
+        known = {name: group.targets for name, group in groups.items()}
+        losses = self.bbox_head.loss_with_auxiliary(
+            **decoded, sizes=sizes, auxiliary=known, batch_data_samples=batch_data_samples, **head_inputs
+        )
+        return {**losses, **auxiliary_losses}
 
     def _auxiliary_heads(
-        self, maps: tuple[Tensor, ...], batch_data_samples: SampleList, losses: dict[str, Tensor]
-    ) -> list[tuple[str, list[AuxiliarySamples]]]:
-        """Adds the losses of RPN, RoI and ATSS head; returns the samples of the last two, one an image."""
+        self, maps: tuple[Tensor, ...], batch_data_samples: SampleList
+    ) -> tuple[dict[str, Tensor], dict[str, list[AuxiliarySamples]]]:
+        """Losses of RPN, RoI and ATSS head, and the samples of the last two, one an image."""
         rpn_losses, proposals = self.rpn_head.loss_and_predict(
             maps, _class_agnostic(batch_data_samples), proposal_cfg=self.proposal_cfg
         )
         roi_losses, roi_samples = self.roi_head.loss_and_samples(maps, proposals, batch_data_samples)
         atss_losses, atss_samples = self.atss_head.loss_and_samples(maps, batch_data_samples)
-        losses.update(rpn_losses)
+        losses = dict(rpn_losses)
         losses.update({f"roi.{key}": value for key, value in roi_losses.items()})
         losses.update({f"atss.{key}": value for key, value in atss_losses.items()})
-        return [("roi", roi_samples), ("atss", atss_samples)]
+        return losses, {"roi": roi_samples, "atss": atss_samples}
 
-    def _auxiliary_queries(
-        self, head: int, samples: list[AuxiliarySamples], memory_inputs: dict, batch_data_samples: SampleList
-    ) -> dict[str, Tensor]:
-        """Losses of the decoder for the positives of auxiliary head `head`."""
-        metas = [sample.metainfo for sample in batch_data_samples]
-        shapes = [meta["img_shape"][:2] for meta in metas]
-        group = select_queries(samples, shapes, self.bbox_head.num_classes, most=self.max_auxiliary_queries)
-        inputs = self._auxiliary_decoder_inputs(head, group)
-        outputs = self.forward_decoder(**inputs, reference_points=group.boxes, **memory_inputs)
-        return self.bbox_head.loss_of_auxiliary_queries(**outputs, targets=group.targets, img_metas=metas)
+    def _auxiliary_queries(self, samples: list[AuxiliarySamples], batch_data_samples: SampleList) -> AuxiliaryQueries:
+        """The positives of an auxiliary head, as queries."""
+        shapes = [sample.metainfo["img_shape"][:2] for sample in batch_data_samples]
+        return select_queries(samples, shapes, self.bbox_head.num_classes, most=self.max_auxiliary_queries)
 
     def _auxiliary_decoder_inputs(self, head: int, group: AuxiliaryQueries) -> dict[str, Tensor]:
-        """What the decoder asks for beside the boxes of the queries."""
+        """What the decoder asks for of the queries of auxiliary head `head`."""
         box_embed = self.get_proposal_pos_embed(inverse_sigmoid(group.boxes))
         query, query_pos = self.auxiliary_query_embedding(head, box_embed, group.feats)
-        return dict(query=query, query_pos=query_pos)
+        return dict(query=query, query_pos=query_pos, reference_points=group.boxes)
+
+    def forward_decoder(
+        self,
+        query: Tensor,
+        query_pos: Tensor,
+        memory: Tensor,
+        memory_mask: Tensor,
+        reference_points: Tensor,
+        dn_mask: Tensor | None = None,
+        **levels: Tensor,
+    ) -> dict:
+        """As mmdet's, with a mask (Q, Q) of the queries that a query does not attend to, as DINO's has it."""
+        states, references = self.decoder(
+            query=query,
+            query_pos=query_pos,
+            value=memory,
+            key_padding_mask=memory_mask,
+            self_attn_mask=dn_mask,
+            reference_points=reference_points,
+            reg_branches=self.bbox_head.reg_branches,
+            **levels,
+        )
+        return dict(hidden_states=states, references=[reference_points, *references])
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
         """Detections of the head that `eval_module` names, as `pred_instances`; boxes xyxy.

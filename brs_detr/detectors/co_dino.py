@@ -54,4 +54,8 @@ class CoDINO(CoDETR, DINO):
 
     def _auxiliary_decoder_inputs(self, head: int, group: AuxiliaryQueries) -> dict[str, Tensor]:
         box_embed = self.get_proposal_pos_embed(inverse_sigmoid(group.boxes))
-        return dict(query=self.auxiliary_query_embedding(head, box_embed))
+        return dict(query=self.auxiliary_query_embedding(head, box_embed), reference_points=group.boxes)
+
+    def forward_decoder(self, *args: Any, **kwargs: Any) -> dict:
+        """DINO's."""
+        return DINO.forward_decoder(self, *args, **kwargs)

@@ -1,16 +1,36 @@
 """The DETR heads of Co-DETR, baseline: mmdet's Deformable DETR and DINO heads, plus auxiliary queries."""
 
+from typing import Any, NamedTuple
+
 import torch
 from mmcv.ops import batched_nms
 from mmdet.models import DeformableDETRHead, DETRHead, DINOHead
 from mmdet.models.layers import inverse_sigmoid
 from mmdet.registry import MODELS
+from mmdet.structures import SampleList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from .matching import BatchedMatchingMixin, QueryTargets
 
 DECODER_EPS = 1e-3  # of the inverse sigmoid by which mmdet's DINO decoder refines its references
+
+
+class QueryGroup(NamedTuple):
+    """What the decoder makes of an auxiliary head's queries, whose targets are known.
+
+    logits: (layers, N, Q, classes); boxes: (layers, N, Q, 4) cxcywh in 0..1.
+    """
+
+    head: str
+    logits: Tensor
+    boxes: Tensor
+    targets: QueryTargets
+
+    @property
+    def prefix(self) -> str:
+        """What the names of their losses begin with."""
+        return f"{self.head}_queries."
 
 
 @MODELS.register_module()
@@ -35,12 +55,38 @@ class CoDETRHead(BatchedMatchingMixin, DeformableDETRHead):
             reference = (deltas + inverse_sigmoid(references[layer])).sigmoid()
         return torch.stack(logits), torch.stack(boxes)
 
-    def loss_of_auxiliary_queries(
-        self, hidden_states: Tensor, references: list[Tensor], targets: QueryTargets, img_metas: list[dict]
+    def loss_with_auxiliary(
+        self,
+        hidden_states: Tensor,
+        references: list[Tensor],
+        sizes: list[int],
+        auxiliary: dict[str, QueryTargets],
+        batch_data_samples: SampleList,
+        enc_outputs_class: Tensor,
+        enc_outputs_coord: Tensor,
+        **denoising: Any,
     ) -> dict[str, Tensor]:
-        """Losses of every decoder layer for queries whose targets an auxiliary head already knows."""
-        outputs = self(hidden_states, references)
-        return DETRHead.loss_by_feat(self, *outputs, targets, img_metas)
+        """Losses of queries that were decoded together; those of an auxiliary head's begin with ``HEAD_queries.``
+
+        hidden_states, references: see `forward`. sizes: how many queries there are to be matched, and of each
+        auxiliary head, whose targets are known. The rest is what mmdet's `loss` takes.
+        """
+        logits, boxes = (outputs.split(sizes, dim=2) for outputs in self(hidden_states, references))
+        groups = [
+            QueryGroup(*of_head) for of_head in zip(auxiliary, logits[1:], boxes[1:], auxiliary.values(), strict=True)
+        ]
+        objects = [sample.gt_instances for sample in batch_data_samples]
+        metas = [sample.metainfo for sample in batch_data_samples]
+        matched = logits[0], boxes[0], enc_outputs_class, enc_outputs_coord, objects, metas
+        return self.losses_of_groups(groups, *matched, **denoising)
+
+    def losses_of_groups(self, groups: list[QueryGroup], *matched: Any, **denoising: Any) -> dict[str, Tensor]:
+        """Losses of queries whose targets are known, and of those that `loss_by_feat` matches."""
+        losses = self.loss_by_feat(*matched, **denoising)
+        for group in groups:
+            of_group = DETRHead.loss_by_feat(self, group.logits, group.boxes, group.targets, matched[-1])
+            losses.update({group.prefix + key: value for key, value in of_group.items()})
+        return losses
 
     def _predict_by_feat_single(
         self, cls_score: Tensor, bbox_pred: Tensor, img_meta: dict, rescale: bool = True

@@ -1,5 +1,7 @@
 """DETR heads that rank: BRS-DETR's, DINO's, Co-DINO's and DDQ-DETR's. Each says which layers there are."""
 
+from typing import Any
+
 import torch
 from mmdet.models import DINOHead
 from mmdet.registry import MODELS
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from .assigner import matching
 from .batched_heads import BatchedDDQDETRHead
-from .co_detr_heads import CoDETRHead, CoDINOHead
+from .co_detr_heads import CoDETRHead, CoDINOHead, QueryGroup
 from .detr_ranking import DETRRankingMixin, decoder_layers
 from .host import image_scales, indices_of_each
 from .matching import LayerOutputs, QueryTargets
@@ -32,18 +34,31 @@ class RankingDETRHead(DETRRankingMixin, CoDETRHead):
         batch_gt_instances_ignore: OptInstanceList = None,
     ) -> dict[str, Tensor]:
         """Losses of all decoder layers and of the encoder's proposals, which know a single class, 0."""
-        layers = decoder_layers(all_layers_cls_scores, all_layers_bbox_preds, batch_gt_instances)
-        class_agnostic = [
-            InstanceData(bboxes=gt.bboxes, labels=torch.zeros_like(gt.labels)) for gt in batch_gt_instances
-        ]
-        layers.append(LayerOutputs("enc_", "encoder proposals", enc_cls_scores, enc_bbox_preds, class_agnostic))
-        return self.layer_losses(layers, batch_img_metas)
+        outputs = all_layers_cls_scores, all_layers_bbox_preds, enc_cls_scores, enc_bbox_preds
+        return self.layer_losses(self.matched_layers(*outputs, batch_gt_instances, batch_img_metas), batch_img_metas)
 
-    def loss_of_auxiliary_queries(
-        self, hidden_states: Tensor, references: list[Tensor], targets: QueryTargets, img_metas: list[dict]
-    ) -> dict[str, Tensor]:
-        logits, boxes = self(hidden_states, references)
-        return self.layer_losses(decoder_layers(logits, boxes, targets, kind="auxiliary queries of "), img_metas)
+    def matched_layers(
+        self,
+        logits: Tensor,
+        boxes: Tensor,
+        enc_logits: Tensor,
+        enc_boxes: Tensor,
+        objects: InstanceList,
+        img_metas: list[dict],
+    ) -> list[LayerOutputs]:
+        """What `loss_by_feat` is given, by layer."""
+        class_agnostic = [InstanceData(bboxes=gt.bboxes, labels=torch.zeros_like(gt.labels)) for gt in objects]
+        encoder = LayerOutputs("enc_", "encoder proposals", enc_logits, enc_boxes, class_agnostic)
+        return [*decoder_layers(logits, boxes, objects), encoder]
+
+    def losses_of_groups(self, groups: list[QueryGroup], *matched: Any, **denoising: Any) -> dict[str, Tensor]:
+        """The layers of all groups are solved in one call of `loss_cls`."""
+        layers = self.matched_layers(*matched, **denoising)
+        for group in groups:
+            kind = f"auxiliary queries ({group.head}) of "
+            of_group = decoder_layers(group.logits, group.boxes, group.targets, kind)
+            layers += [layer._replace(prefix=group.prefix + layer.prefix) for layer in of_group]
+        return self.layer_losses(layers, matched[-1])
 
 
 @MODELS.register_module()
@@ -65,14 +80,23 @@ class RankingDINOHead(DETRRankingMixin, DINOHead):
         batch_gt_instances_ignore: OptInstanceList = None,
     ) -> dict[str, Tensor]:
         """Losses of all decoder layers, of the chosen encoder proposals with their true classes, and of denoising."""
-        layers = self.layer_outputs(
-            all_layers_cls_scores,
-            all_layers_bbox_preds,
-            LayerOutputs("enc_", "encoder proposals", enc_cls_scores, enc_bbox_preds, batch_gt_instances),
-            batch_img_metas,
-            dn_meta,
-        )
+        outputs = all_layers_cls_scores, all_layers_bbox_preds, enc_cls_scores, enc_bbox_preds
+        layers = self.matched_layers(*outputs, batch_gt_instances, batch_img_metas, dn_meta)
         return self.layer_losses(layers, batch_img_metas)
+
+    def matched_layers(
+        self,
+        logits: Tensor,
+        boxes: Tensor,
+        enc_logits: Tensor,
+        enc_boxes: Tensor,
+        objects: InstanceList,
+        img_metas: list[dict],
+        dn_meta: dict[str, int],
+    ) -> list[LayerOutputs]:
+        """What `loss_by_feat` is given, by layer."""
+        encoder = LayerOutputs("enc_", "encoder proposals", enc_logits, enc_boxes, objects)
+        return self.layer_outputs(logits, boxes, encoder, img_metas, dn_meta)
 
     def layer_outputs(
         self, logits: Tensor, boxes: Tensor, encoder: LayerOutputs, img_metas: list[dict], dn_meta: dict[str, int]

@@ -126,7 +126,8 @@ def replace_transformer(model: CoDETR, feats: Maps, samples: SampleList) -> Maps
             "enc_outputs_class": random_logits((images, proposals, classes), device),
             "enc_outputs_coord": random_predictions(samples, proposals).requires_grad_(),
         }
-        return {"reference_points": boxes}, outputs | denoising
+        content = nothing((*boxes.shape[:2], model.embed_dims), device)
+        return {"query": content, "query_pos": content, "reference_points": boxes}, outputs | denoising
 
     def forward_decoder(reference_points: Tensor, **inputs: Any) -> dict:
         return {"hidden_states": None, "references": [reference_points]}

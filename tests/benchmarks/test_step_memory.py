@@ -6,7 +6,7 @@ from mmengine.config import Config
 
 from benchmarks import step_memory
 from benchmarks.step_memory import Step
-from benchmarks.step_parts import AUXILIARY, RANKING, Bytes, PartBytes, heads_bytes, network_bytes
+from benchmarks.step_parts import RANKING, Bytes, PartBytes, heads_bytes, network_bytes
 
 SIZE = (64, 96)
 
@@ -27,7 +27,7 @@ def test_a_network_that_is_not_computed() -> None:
     del maps
     one, two = (network_bytes(step_memory.built("R50", again=False), n, SIZE, torch.float32) for n in (1, 2))
     assert one.kept["backbone"] == computed
-    assert {"encoder", "encoder, attention", "decoder", AUXILIARY} <= one.kept.keys()
+    assert {"encoder", "encoder, attention", "decoder"} <= one.kept.keys()
     assert sum(one.kept.values()) < one.highest
     for part, count in one.kept.items():
         assert two.kept[part] == pytest.approx(2 * count, rel=0.05), part
