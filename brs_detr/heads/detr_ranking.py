@@ -6,6 +6,7 @@ predictions of each layer ──> LayerOutputs ──> targets (matched together
 
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -82,11 +83,8 @@ class DETRRankingMixin(RankingMixin, BatchedMatchingMixin):
         pairs = self._box_losses(samples, gious)
         box_means = means(pairs, self.loss_cls.group)
         names = [*self.logged_names(), "loss_bbox", "loss_iou", "bbox_unscaled", "iou_unscaled"]
-        losses: dict[str, Tensor] = {}
-        for layer, result, l1, giou in zip(layers, solved, box_means[::2], box_means[1::2], strict=True):
-            for key, value in losses_when_known(names, self._logged_of_layer, result, l1, giou).items():
-                losses[layer.prefix + key] = value
-        return losses
+        keys = [layer.prefix + name for layer in layers for name in names]
+        return losses_when_known(keys, partial(self._logged_of_layers, keys), *solved, *box_means)
 
     def layer_samples(self, layers: list[LayerOutputs], img_metas: list[dict]) -> list[LayerSamples]:
         """The ranking problem of each layer. The host reads nothing but the matching, if it knows the positives."""
@@ -117,17 +115,18 @@ class DETRRankingMixin(RankingMixin, BatchedMatchingMixin):
         weights = [self.box_weights(s.samples) for s in layers]
         return [(loss, weight) for l1, giou, weight in zip(l1s, gious, weights, strict=True) for loss in (l1, giou)]
 
-    def _logged_of_layer(self, losses: Any, l1: Tensor, giou: Tensor) -> dict[str, Tensor]:
-        terms = named_terms(losses)
+    def _logged_of_layers(self, keys: list[str], *known: Any) -> dict[str, Tensor]:
+        """The losses of L layers: known are L results of `loss_cls`, and L means of L1 and GIoU in turn."""
+        number = len(known) // 3
+        results = [named_terms(result) for result in known[:number]]
+        terms = {name: torch.stack([result[name] for result in results]) for name in results[0]}  # (L,) each
+        l1, giou = torch.stack(known[number:]).view(number, 2).unbind(1)
         balance = self.loss_cls.balance(terms) if self.balance_boxes else None
         giou = terms.pop("localisation", giou)  # of losses that weigh boxes by rank themselves
-        loss_bbox, loss_iou = balanced(torch.stack([l1, giou]), balance).unbind()
-        return logged_terms(terms) | {
-            "loss_bbox": loss_bbox,
-            "loss_iou": loss_iou,
-            "bbox_unscaled": l1.detach(),
-            "iou_unscaled": giou.detach(),
-        }
+        loss_bbox, loss_iou = balanced(torch.stack([l1, giou]), balance)
+        values = [*logged_terms(terms).values(), loss_bbox, loss_iou, l1.detach(), giou.detach()]
+        of_layers = zip(*(value.unbind() for value in values), strict=True)
+        return dict(zip(keys, chain.from_iterable(of_layers), strict=True))
 
 
 def in_one(function: Callable[..., Tensor], *layers: list[Tensor]) -> list[Tensor]:

@@ -71,8 +71,11 @@ class RankingLoss(nn.Module):
         return Call(self.definition, self.method, given, name, self.backend, self.loss_weight)
 
     def balance(self, terms: dict[str, Tensor]) -> Tensor | None:
-        """The value that a head's box losses are scaled to, given the named terms; None if they keep their own."""
-        return torch.stack(list(terms.values())).sum() if self.balances_boxes else None
+        """The value that a head's box losses are scaled to, given the named terms; None if they keep their own.
+
+        terms: 0-dim, or (L,) of L problems, each of which has a value.
+        """
+        return torch.stack(list(terms.values())).sum(0) if self.balances_boxes else None
 
     def with_settings(self, **changed: Any) -> RankingLoss:
         """The same loss with other settings. Raises ValueError as the constructor, TypeError for an unknown one."""
