@@ -41,7 +41,7 @@ OWN = {  # reads: one for the matching of all layers of a DETR head, one for the
     "co_dino/co-dino": 1 + SAMPLER + INSIDE,
     "brs_dino/brs-dino": 1 + 3 + 2 * SAMPLER + INSIDE,
 }
-CALLS_OF_A_LOSS = 4  # of BRS-DETR: queries, RPN, RoI head, ATSS head, and queries of the last two; each reads once
+CALLS_OF_A_LOSS = 4  # of BRS-DETR: all queries, RPN, RoI head, ATSS head; each reads once
 
 
 class Step(NamedTuple):
