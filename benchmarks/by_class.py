@@ -28,7 +28,7 @@ class RankSortLossByClass(RankSortLoss):
         self.classes = classes
 
     def forward(  # type: ignore[override]
-        self, problems: Tensor | Sequence[Problem], targets: Tensor | None = None, *, name: Any = "ranking loss"
+        self, problems: Tensor | Sequence[Problem], targets: Tensor | None = None, *, name: Any
     ) -> Any:
         """The terms of a problem (samples * classes,), or of each problem of a list."""
         if isinstance(problems, Tensor):

@@ -39,7 +39,9 @@ def measure(variant: Variant, setting: Setting) -> list[Row]:
         host = of_host(step)
         with profile(activities=activities, acc_events=True) as profiler:
             seconds_of(step, setting.torch_device)
-        events = [event for event in profiler.events() or [] if event.device_type == kind]
+        events = [
+            event for event in profiler.events() or [] if event.device_type == kind and not event.is_user_annotation
+        ]
     times: dict[str, list[float]] = {}
     for event in events:
         of_event = event.time_range.elapsed_us() if setting.on_gpu else event.self_cpu_time_total

@@ -26,7 +26,11 @@ CLASSES = tuple(f"{number:02d}" for number in range(100))
 SPLITS = {"train": 0.7, "val": 0.15, "test": 0.15}  # of the scans
 SMALLEST, LARGEST = 0.2, 0.35  # height of a number, as a part of the image
 MOST = 5  # numbers of an image
-GROUPS = {"more than 100": (101, None), "11 to 100": (11, 100), "up to 10": (0, 10)}  # objects in training, as LVIS's
+GROUPS = {
+    "more than 100": (101, None),
+    "11 to 100": (11, 100),
+    "up to 10": (0, 10),
+}  # objects in training; LVIS has these limits for images
 
 
 @dataclass(frozen=True)

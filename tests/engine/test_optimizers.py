@@ -74,8 +74,28 @@ def test_a_step_takes_a_pass_for_each_setting() -> None:
 
 def test_after_an_error_the_groups_are_there() -> None:
     network = model()
-    optimizer = built("OnePassAdamW", network, fused=True)
+    optimizer = built("OnePassAdamW", network, fused=False)
     before = optimizer.param_groups
-    with mock.patch("torch.optim.AdamW.step", side_effect=RuntimeError), pytest.raises(RuntimeError):
-        optimizer.step()
+    with mock.patch("torch.optim.adam.adam", side_effect=RuntimeError), pytest.raises(RuntimeError):
+        trained(network, optimizer, range(1))
     assert optimizer.param_groups is before
+
+
+def test_hooks_run_once_a_step() -> None:
+    """Also where an AdamW of torch's has been made, whose method calls them, too."""
+    torch.optim.AdamW(model().parameters())
+    optimizer = built("OnePassAdamW", model(), fused=False)
+    calls: list[int] = []
+    optimizer.register_step_pre_hook(lambda *_: calls.append(0))
+    optimizer.register_step_post_hook(lambda *_: calls.append(1))
+    optimizer.step()
+    assert calls == [0, 1]
+
+
+def test_named_weights_and_settings_of_old_checkpoints() -> None:
+    network = model()
+    optimizer = OnePassAdamW(network.named_parameters(), lr=1e-2)
+    optimizer.param_groups[0]["betas"] = [0.9, 0.999]
+    before = copy.deepcopy(network.state_dict())
+    trained(network, optimizer, range(1))
+    assert not torch.equal(before["0.weight"], network[0].weight)

@@ -49,7 +49,7 @@ def check(config: Config) -> None:
 
 
 def checkpoint_activations(model: nn.Module) -> str:
-    """Let the blocks of backbone and encoder be computed again in the backward pass, and say which.
+    """Let the blocks of backbone, encoder and decoder be computed again in the backward pass, and say which.
 
     The names of weights, and copies of the model, are as before.
 
@@ -68,7 +68,7 @@ def checkpoint_activations(model: nn.Module) -> str:
     if not found:
         raise InputError(
             f"--checkpoint-activations: {type(model).__name__} has no block that can be computed again; a ResNet or "
-            "Swin of mmdet, most backbones of timm, and the encoders of DETR-like detectors can."
+            "Swin of mmdet, most backbones of timm, and the encoders and decoders of DETR-like detectors can."
         )
     blocks = ", ".join(f"{count} {name}" for name, count in found.items())
     return f"Activations are computed again in the backward pass: {blocks}."

@@ -17,14 +17,26 @@ class OnePassAdamW(torch.optim.AdamW):
         groups = self.param_groups
         self.param_groups = merged(groups)
         try:
-            return super().step(closure)
+            return _without_hooks(torch.optim.AdamW.step)(self, closure)
         finally:
             self.param_groups = groups
+
+
+def _without_hooks(step: Callable) -> Callable:
+    """torch wraps the method of each class of optimizers to call its hooks; this class's own calls them already."""
+    while getattr(step, "hooked", False):
+        step = step.__wrapped__  # type: ignore[attr-defined]
+    return step
 
 
 def merged(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """As few groups as there are settings; moments belong to the weights, whatever their group."""
     weights: dict[tuple, list[Tensor]] = defaultdict(list)
     for group in groups:
-        weights[tuple(setting for setting in group.items() if setting[0] != "params")] += group["params"]
+        settings = ((key, _hashable(value)) for key, value in group.items() if key not in ("params", "param_names"))
+        weights[tuple(settings)] += group["params"]
     return [dict(settings, params=params) for settings, params in weights.items()]
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
