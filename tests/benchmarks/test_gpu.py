@@ -134,7 +134,7 @@ def wait_for_end(pid: int) -> None:
 
 
 IMPORTING = """
-import os, torch, benchmarks
+import os, torch
 torch.cuda._device_count_nvml = lambda: 1  # as where NVML is
 import benchmarks.gpu.parts
 if not (child := os.fork()):
