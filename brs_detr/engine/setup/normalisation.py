@@ -12,9 +12,8 @@ STD_APART = 0.1  # as a part
 
 def remarks(config: Config) -> list[str]:
     """What to say where a timm backbone with weights gets images normalised otherwise than timm normalises them."""
-    model = config.get("model") or {}
-    backbone: dict[str, Any] = model.get("backbone") or {}
-    given: dict[str, Any] = model.get("data_preprocessor") or {}
+    model = config.get("model")
+    backbone, given = _part(model, "backbone"), _part(model, "data_preprocessor")
     if backbone.get("type") != "TimmBackbone" or not (backbone.get("pretrained") or backbone.get("init_cfg")):
         return []
     trained = get_pretrained_cfg(backbone["model_name"])
@@ -28,6 +27,12 @@ def remarks(config: Config) -> list[str]:
         f"mean {given.get('mean')} and std {given.get('std')}: unless your weights were trained with that, give --cfg-"
         f"options model.data_preprocessor.mean={_bare(mean)} model.data_preprocessor.std={_bare(std)}."
     ]
+
+
+def _part(model: Any, name: str) -> dict[str, Any]:
+    """Of a config that may be of any kind: what builds the model tells what is wrong with it."""
+    part = model.get(name) if isinstance(model, dict) else None
+    return part if isinstance(part, dict) else {}
 
 
 def _alike(
