@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -31,12 +32,8 @@ def _without_hooks(step: Callable) -> Callable:
 
 def merged(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """As few groups as there are settings; moments belong to the weights, whatever their group."""
-    weights: dict[tuple, list[Tensor]] = defaultdict(list)
+    names = [name for name in groups[0] if name not in ("params", "param_names")]  # torch gives all groups the same
+    settings_of, weights = itemgetter(*names), defaultdict[tuple, list[Tensor]](list)
     for group in groups:
-        settings = ((key, _hashable(value)) for key, value in group.items() if key not in ("params", "param_names"))
-        weights[tuple(settings)] += group["params"]
-    return [dict(settings, params=params) for settings, params in weights.items()]
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+        weights[settings_of(group)] += group["params"]
+    return [dict(zip(names, settings, strict=True), params=params) for settings, params in weights.items()]

@@ -25,7 +25,7 @@ def any_size(kernel: Callable) -> triton.JITFunction:
 
 def blocks(length: int) -> int:
     """Programs for a row of so many samples."""
-    return -(-length // BLOCK)
+    return -(-length // BLOCK)  # triton.cdiv, made for kernels, takes the host longer; a call asks nine times
 
 
 def tiles(length: int) -> int:
