@@ -31,21 +31,23 @@ def trained(network: nn.Module, optimizer: torch.optim.Optimizer, steps: range) 
         group["lr"] = rate
 
 
-def built(kind: str, network: nn.Module, fused: bool) -> torch.optim.Optimizer:
-    """By mmengine, with a group for each weight."""
+def built(kind: str, network: nn.Module, fused: bool, slow: str = "2.weight") -> torch.optim.Optimizer:
+    """By mmengine, with a group for each weight; that of a tenth of the rate also holds its custom key."""
     config = dict(
         type="OptimWrapper",
         optimizer=dict(type=kind, lr=1e-2, weight_decay=0.1, fused=fused),
-        paramwise_cfg=dict(custom_keys={"2.weight": dict(lr_mult=0.1)}, norm_decay_mult=0.0),
+        paramwise_cfg=dict(custom_keys={slow: dict(lr_mult=0.1)}, norm_decay_mult=0.0),
     )
     return build_optim_wrapper(network, config).optimizer
 
 
+@pytest.mark.parametrize("slow", ["0.weight", "2.weight"])
 @pytest.mark.parametrize("fused", [True, False])
-def test_weights_and_checkpoints_are_torchs(fused: bool) -> None:
-    """Also where one goes on with what the other saved."""
+def test_weights_and_checkpoints_are_torchs(fused: bool, slow: str) -> None:
+    """Also where one goes on with what the other saved, and where the first group has keys that others lack."""
     networks = model(), model()
-    ours, theirs = (built(kind, n, fused) for kind, n in zip(("OnePassAdamW", "AdamW"), networks, strict=True))
+    kinds = ("OnePassAdamW", "AdamW")
+    ours, theirs = (built(kind, network, fused, slow) for kind, network in zip(kinds, networks, strict=True))
     assert isinstance(ours, OnePassAdamW)
     for steps in (range(0, 2), range(2, 4)):
         trained(networks[0], ours, steps)
@@ -61,7 +63,7 @@ def test_weights_and_checkpoints_are_torchs(fused: bool) -> None:
 def test_a_step_takes_a_pass_for_each_setting() -> None:
     network = model()
     optimizer = built("OnePassAdamW", network, fused=False)
-    groups = merged(optimizer.param_groups)
+    groups = merged(optimizer.param_groups, optimizer.defaults)
     assert [(group["lr"], group["weight_decay"], len(group["params"])) for group in groups] == [
         (1e-2, 0.1, 4),
         (1e-2, 0.0, 2),

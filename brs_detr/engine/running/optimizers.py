@@ -1,7 +1,7 @@
 """AdamW for mmengine, which makes each weight a group of its own: by torch's AdamW hundreds of passes in a step."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import Any
 
@@ -16,7 +16,7 @@ class OnePassAdamW(torch.optim.AdamW):
 
     def step(self, closure: Callable | None = None) -> Any:
         groups = self.param_groups
-        self.param_groups = merged(groups)
+        self.param_groups = merged(groups, self.defaults)  # others are notes: mmengine's custom keys, schedulers' rates
         try:
             return _without_hooks(torch.optim.AdamW.step)(self, closure)
         finally:
@@ -30,9 +30,8 @@ def _without_hooks(step: Callable) -> Callable:
     return step
 
 
-def merged(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """As few groups as there are settings; moments belong to the weights, whatever their group."""
-    names = [name for name in groups[0] if name not in ("params", "param_names")]  # torch gives all groups the same
+def merged(groups: list[dict[str, Any]], names: Iterable[str]) -> list[dict[str, Any]]:
+    """As few groups as there are settings of these names; moments belong to the weights, whatever their group."""
     settings_of, weights = itemgetter(*names), defaultdict[tuple, list[Tensor]](list)
     for group in groups:
         weights[settings_of(group)] += group["params"]
