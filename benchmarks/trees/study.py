@@ -32,7 +32,7 @@ def train_all(args: argparse.Namespace) -> None:
     rates = {loss: results.best_rate(path, *loss) for loss in losses}
     best = [Run(*loss[:2], rate, seed, loss[2]) for seed in range(args.seeds) for loss, rate in rates.items() if rate]
     run_all(measure, best, "val", path, args.jobs)
-    trained = results.finished(path, "val")
+    trained = {run for run, row in results.finished(path, "val").items() if row["AP"]}  # others diverged
     run_all(test, [run for run in best if run in trained], "test", path, args.jobs)
 
 

@@ -38,7 +38,12 @@ class CoDETRHead(BatchedMatchingMixin, DeformableDETRHead):
     """Baseline head (focal, L1 and GIoU losses). Its queries' targets are matched, or known in advance.
 
     `test_cfg` may hold `nms`, a config for `mmcv.ops.batched_nms`; without it no detection is suppressed.
+    Subclasses change `loss_by_feat`, or `loss_with_auxiliary`, which the detector calls in the place of `loss`.
     """
+
+    def __init_subclass__(cls) -> None:
+        if "loss" in vars(cls):
+            raise TypeError(f"{cls.__name__}.loss would not be called: Co-DETR calls loss_with_auxiliary of its head.")
 
     def forward(self, hidden_states: Tensor, references: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Logits (layers, N, Q, classes) and boxes (layers, N, Q, 4) cxcywh in 0..1 of every decoder layer.

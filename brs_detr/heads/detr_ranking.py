@@ -6,7 +6,6 @@ predictions of each layer ──> LayerOutputs ──> targets (matched together
 
 from collections.abc import Callable
 from functools import partial
-from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -83,8 +82,9 @@ class DETRRankingMixin(RankingMixin, BatchedMatchingMixin):
         pairs = self._box_losses(samples, gious)
         box_means = means(pairs, self.loss_cls.group)
         names = [*self.logged_names(), "loss_bbox", "loss_iou", "bbox_unscaled", "iou_unscaled"]
-        keys = [layer.prefix + name for layer in layers for name in names]
-        return losses_when_known(keys, partial(self._logged_of_layers, keys), *solved, *box_means)
+        prefixes = [layer.prefix for layer in layers]
+        keys = [prefix + name for prefix in prefixes for name in names]
+        return losses_when_known(keys, partial(self._logged_of_layers, prefixes), *solved, *box_means)
 
     def layer_samples(self, layers: list[LayerOutputs], img_metas: list[dict]) -> list[LayerSamples]:
         """The ranking problem of each layer. The host reads nothing but the matching, if it knows the positives."""
@@ -115,18 +115,27 @@ class DETRRankingMixin(RankingMixin, BatchedMatchingMixin):
         weights = [self.box_weights(s.samples) for s in layers]
         return [(loss, weight) for l1, giou, weight in zip(l1s, gious, weights, strict=True) for loss in (l1, giou)]
 
-    def _logged_of_layers(self, keys: list[str], *known: Any) -> dict[str, Tensor]:
+    def _logged_of_layers(self, prefixes: list[str], *known: Any) -> dict[str, Tensor]:
         """The losses of L layers: known are L results of `loss_cls`, and L means of L1 and GIoU in turn."""
-        number = len(known) // 3
+        number = len(prefixes)
         results = [named_terms(result) for result in known[:number]]
         terms = {name: torch.stack([result[name] for result in results]) for name in results[0]}  # (L,) each
         l1, giou = torch.stack(known[number:]).view(number, 2).unbind(1)
-        balance = self.loss_cls.balance(terms) if self.balance_boxes else None
+        balance = self._balance(terms, number) if self.balance_boxes else None
         giou = terms.pop("localisation", giou)  # of losses that weigh boxes by rank themselves
         loss_bbox, loss_iou = balanced(torch.stack([l1, giou]), balance)
-        values = [*logged_terms(terms).values(), loss_bbox, loss_iou, l1.detach(), giou.detach()]
-        of_layers = zip(*(value.unbind() for value in values), strict=True)
-        return dict(zip(keys, chain.from_iterable(of_layers), strict=True))
+        boxes = dict(loss_bbox=loss_bbox, loss_iou=loss_iou, bbox_unscaled=l1.detach(), iou_unscaled=giou.detach())
+        logged = {name: values.unbind() for name, values in (logged_terms(terms) | boxes).items()}
+        return {prefix + name: logged[name][i] for i, prefix in enumerate(prefixes) for name in logged}
+
+    def _balance(self, terms: dict[str, Tensor], number: int) -> Tensor | None:
+        balance = self.loss_cls.balance(terms)
+        if balance is not None and balance.shape != (number,):  # one value would balance all layers to their sum
+            raise TypeError(
+                f"{type(self.loss_cls).__name__}.balance gave {tuple(balance.shape)} for terms of shape ({number},): "
+                "it must give a value for each of them."
+            )
+        return balance
 
 
 def in_one(function: Callable[..., Tensor], *layers: list[Tensor]) -> list[Tensor]:

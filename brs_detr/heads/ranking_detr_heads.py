@@ -1,5 +1,6 @@
 """DETR heads that rank: BRS-DETR's, DINO's, Co-DINO's and DDQ-DETR's. Each says which layers there are."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,6 +20,15 @@ from .host import image_scales, indices_of_each
 from .matching import LayerOutputs, QueryTargets
 
 
+def layers_of(groups: Sequence[QueryGroup]) -> list[LayerOutputs]:
+    """Every decoder layer of each group of auxiliary queries."""
+    return [
+        layer._replace(prefix=group.prefix + layer.prefix)
+        for group in groups
+        for layer in decoder_layers(group.logits, group.boxes, group.targets, f"auxiliary queries ({group.head}) of ")
+    ]
+
+
 @MODELS.register_module()
 class RankingDETRHead(DETRRankingMixin, CoDETRHead):
     """`CoDETRHead` in which decoder layers, encoder proposals and auxiliary queries rank: BRS-DETR's."""
@@ -32,10 +42,13 @@ class RankingDETRHead(DETRRankingMixin, CoDETRHead):
         batch_gt_instances: InstanceList,
         batch_img_metas: list[dict],
         batch_gt_instances_ignore: OptInstanceList = None,
+        *,
+        groups: Sequence[QueryGroup] = (),
     ) -> dict[str, Tensor]:
-        """Losses of all decoder layers and of the encoder's proposals, which know a single class, 0."""
+        """Losses of all decoder layers, of the encoder's proposals, which know a single class, 0, and of `groups`."""
         outputs = all_layers_cls_scores, all_layers_bbox_preds, enc_cls_scores, enc_bbox_preds
-        return self.layer_losses(self.matched_layers(*outputs, batch_gt_instances, batch_img_metas), batch_img_metas)
+        layers = self.matched_layers(*outputs, batch_gt_instances, batch_img_metas)
+        return self.layer_losses([*layers, *layers_of(groups)], batch_img_metas)
 
     def matched_layers(
         self,
@@ -53,12 +66,7 @@ class RankingDETRHead(DETRRankingMixin, CoDETRHead):
 
     def losses_of_groups(self, groups: list[QueryGroup], *matched: Any, **denoising: Any) -> dict[str, Tensor]:
         """The layers of all groups are solved in one call of `loss_cls`."""
-        layers = self.matched_layers(*matched, **denoising)
-        for group in groups:
-            kind = f"auxiliary queries ({group.head}) of "
-            of_group = decoder_layers(group.logits, group.boxes, group.targets, kind)
-            layers += [layer._replace(prefix=group.prefix + layer.prefix) for layer in of_group]
-        return self.layer_losses(layers, matched[-1])
+        return self.loss_by_feat(*matched, groups=groups, **denoising)
 
 
 @MODELS.register_module()
@@ -78,11 +86,16 @@ class RankingDINOHead(DETRRankingMixin, DINOHead):
         batch_img_metas: list[dict],
         dn_meta: dict[str, int],
         batch_gt_instances_ignore: OptInstanceList = None,
+        *,
+        groups: Sequence[QueryGroup] = (),
     ) -> dict[str, Tensor]:
-        """Losses of all decoder layers, of the chosen encoder proposals with their true classes, and of denoising."""
+        """Losses of all decoder layers, of the chosen encoder proposals with their true classes, and of denoising.
+
+        groups: of auxiliary queries, which Co-DINO has.
+        """
         outputs = all_layers_cls_scores, all_layers_bbox_preds, enc_cls_scores, enc_bbox_preds
         layers = self.matched_layers(*outputs, batch_gt_instances, batch_img_metas, dn_meta)
-        return self.layer_losses(layers, batch_img_metas)
+        return self.layer_losses([*layers, *layers_of(groups)], batch_img_metas)
 
     def matched_layers(
         self,

@@ -127,6 +127,19 @@ def test_training_chooses_a_rate_tests_it_and_is_not_repeated(
     assert (tmp_path / "trees.csv").read_text() == recorded
 
 
+def test_a_seed_that_diverged_is_not_tested(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tested: list[Run] = []
+    monkeypatch.setattr(study, "in_processes", lambda function, runs, jobs: ((run, function(run)) for run in runs))
+    monkeypatch.setattr(study, "train", lambda run, data, work_dir: {"AP": 0.5, "AP50": 0.5} if run.seed != 1 else {})
+    monkeypatch.setattr(study, "evaluate", lambda run, data, work_dir: tested.append(run) or {"AP": 0.5, "AP50": 0.5})
+    args = argparse.Namespace(
+        families=["atss"], seeds=3, epochs=1, jobs=1, data=prepared, work_dir=tmp_path / "work", results=tmp_path
+    )
+    study.train_all(args)
+    assert {run.seed for run in results.finished(tmp_path / "trees.csv", "val")} == {0, 1, 2}
+    assert {run.seed for run in tested} == {0, 2}
+
+
 def test_a_process_that_is_started_anew_finds_the_functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is a GPU; it does not import the `__main__` of a package."""
     sent: list[bytes] = []

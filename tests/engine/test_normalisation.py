@@ -10,6 +10,7 @@ from brs_detr.engine.setup.config import load_config
 from tests.reference import ROOT
 
 FOLDER = ROOT / "configs" / "brs_detr"
+IN_A_TRANSFORM = {"train_dataloader.dataset.pipeline": [{"type": "mmdet.Normalize"}]}
 EFFICIENTNET = str(FOLDER / "brs-detr_efficientnet-lite0_tiny.py")
 
 
@@ -31,11 +32,23 @@ def test_the_usual_normalisation_is_remarked_on_and_the_remedy_mends_it() -> Non
     assert normalisation.remarks(load_config(EFFICIENTNET, remedy, None)) == []
 
 
+def test_images_that_nothing_normalises_are_remarked_on() -> None:
+    none = {"model.data_preprocessor.mean": None, "model.data_preprocessor.std": None}
+    assert normalisation.remarks(load_config(EFFICIENTNET, none | {"model.backbone.type": "mmdet.TimmBackbone"}, None))
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"model.backbone.init_cfg": None},  # from scratch
+        {"model.backbone.init_cfg": {"_delete_": True, "type": "Kaiming", "layer": "Conv2d"}},  # as well
         {"model.backbone.model_name": "of_nobody"},
+        {"model.backbone.model_name": "resnet18.no_such_tag"},
+        {"model.backbone.model_name": None},
+        {"model.data_preprocessor.mean": 123.0},  # what builds them says what is wrong with these
+        {"model.data_preprocessor.mean": "123,116,103"},
+        {"model.data_preprocessor.std": ["1", "1", "1"]},
+        {"model.data_preprocessor.mean": None, "model.data_preprocessor.std": None, **IN_A_TRANSFORM},
     ],
 )
 def test_nothing_is_said_where_nothing_is_known(options: dict) -> None:

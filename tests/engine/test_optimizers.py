@@ -94,6 +94,16 @@ def test_hooks_run_once_a_step() -> None:
     assert calls == [0, 1]
 
 
+def test_settings_that_are_lists() -> None:
+    """As a group's own, or of a checkpoint that was JSON."""
+    networks = model(), model()
+    groups = [[dict(params=[weight], betas=[0.9, 0.99]) for weight in network.parameters()] for network in networks]
+    ours, theirs = OnePassAdamW(groups[0], lr=1e-2), torch.optim.AdamW(groups[1], lr=1e-2)
+    trained(networks[0], ours, range(2))
+    trained(networks[1], theirs, range(2))
+    torch.testing.assert_close(networks[0].state_dict(), networks[1].state_dict(), rtol=0, atol=0)
+
+
 def test_named_weights() -> None:
     network = model()
     optimizer = OnePassAdamW(network.named_parameters(), lr=1e-2)

@@ -1,5 +1,6 @@
 """Every DETR head that ranks: which queries compete, what AP Loss does to their boxes, and that they learn."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
@@ -12,7 +13,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from brs_detr.heads import BatchedMatchingMixin, DETRRankingMixin, QueryTargets
+from brs_detr.heads import BatchedMatchingMixin, DETRRankingMixin, QueryTargets, RankingDETRHead, RankSortLoss
 from brs_detr.heads.detr_ranking import decoder_layers
 from brs_detr.losses import NotFiniteError
 from tests.configs.test_configs import build_model
@@ -250,3 +251,47 @@ def test_any_head_ranks_that_says_which_layers_it_has() -> None:
     assert {key for key in losses if "loss" in key} == {f"{g}loss_{term}" for g in ("", "d0.") for term in TERMS}
     sum(value for key, value in losses.items() if "loss" in key).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
+
+
+def losses_with(head: type | None = None, loss: type | None = None) -> dict[str, Tensor]:
+    """Of the tiny BRS-DETR with another head or loss."""
+    changed = {} if head is None else {"type": head}
+    if loss is not None:
+        changed["loss_cls"] = dict(type=loss)
+    return seeded_losses(tiny("brs_detr/brs-detr", **changed), [3, 2])
+
+
+def test_a_subclass_changes_the_losses_of_all_queries() -> None:
+    class HeadWithAnotherTerm(RankingDETRHead):
+        def loss_by_feat(self, *args, **kwargs) -> dict[str, Tensor]:
+            losses = super().loss_by_feat(*args, **kwargs)
+            return losses | {"loss_number": torch.tensor(float(sum("loss" in key for key in losses)))}
+
+    losses = losses_with(head=HeadWithAnotherTerm)
+    of_queries = seeded_losses(tiny("brs_detr/brs-detr"), [3, 2])
+    assert losses.keys() - of_queries.keys() == {"loss_number"}
+    number = sum("loss" in key for key in of_queries if not re.search("rpn|roi\\.|atss\\.", key))
+    assert losses["loss_number"] == number
+
+
+def test_a_subclass_whose_loss_nobody_calls_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"HeadOfOld\.loss would not be called: Co-DETR calls loss_with_auxiliary"):
+        type("HeadOfOld", (RankingDETRHead,), {"loss": lambda self, *args: {}})
+
+
+def test_an_own_loss_may_order_its_terms_otherwise() -> None:
+    class LossOfOtherOrder(RankSortLoss):
+        term_names = RankSortLoss.term_names[::-1]
+
+    losses, others = losses_with(loss=LossOfOtherOrder), losses_with(loss=RankSortLoss)
+    assert losses.keys() == others.keys()
+    assert all(torch.equal(losses[key], others[key]) for key in others)
+
+
+def test_an_own_loss_balances_each_layer() -> None:
+    class LossOfOneBalance(RankSortLoss):
+        def balance(self, terms: dict[str, Tensor]) -> Tensor:
+            return torch.stack(list(terms.values())).sum()
+
+    with pytest.raises(TypeError, match=r"LossOfOneBalance\.balance gave \(\) for terms of shape \(\d+,\)"):
+        losses_with(loss=LossOfOneBalance)

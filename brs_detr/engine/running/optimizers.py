@@ -34,5 +34,7 @@ def merged(groups: list[dict[str, Any]], names: Iterable[str]) -> list[dict[str,
     """As few groups as there are settings of these names; moments belong to the weights, whatever their group."""
     settings_of, weights = itemgetter(*names), defaultdict[tuple, list[Tensor]](list)
     for group in groups:
+        if isinstance(group["betas"], list):  # of JSON, or of a group's own: two settings that a key cannot hold
+            group = group | {"betas": tuple(group["betas"])}
         weights[settings_of(group)] += group["params"]
     return [dict(zip(names, settings, strict=True), params=params) for settings, params in weights.items()]
