@@ -42,6 +42,7 @@ class CoDETRHead(BatchedMatchingMixin, DeformableDETRHead):
     """
 
     def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         if "loss" in vars(cls):
             raise TypeError(f"{cls.__name__}.loss would not be called: Co-DETR calls loss_with_auxiliary of its head.")
 
