@@ -100,6 +100,6 @@ LAUNCH_COUNTS = Part(
     "launches",
     f"What a step of {IMAGES} images of {FULL[0]} x {FULL[1]} asks of the device, from torch's profiler: kernels\n"
     "launched, copies and fills, and calls that wait. Synchronising: operations that torch itself says synchronise.\n"
-    "Read: what the host reads, counted as in `python -m benchmarks.host_reads`. On a CPU launches are operators.",
+    "Of a step also what the host reads, counted as in `python -m benchmarks.host_reads`. On a CPU: operators.",
     cases,
 )
