@@ -1,15 +1,24 @@
 """What the command line changes in a config: the number of epochs, with the learning rate's steps; mixed precision."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.config import config as mmengine_configs
 from mmengine.model import BaseModel
 from mmengine.registry import OPTIM_WRAPPERS, DefaultScope
 from torch import Tensor, nn
+from yapf.yapflib.yapf_api import FormatCode
 
-from brs_detr.engine.setup.config import load_config, rank_over_processes, set_epochs, use_mixed_precision
+from brs_detr.engine.setup.config import (
+    lay_out_once,
+    load_config,
+    rank_over_processes,
+    set_epochs,
+    use_mixed_precision,
+)
 from brs_detr.errors import InputError
 
 
@@ -137,3 +146,22 @@ def test_every_head_ranks_over_processes() -> None:
     config = Config(dict(model=dict(rpn_head=rpn, roi_head=dict(bbox_head=heads))))
     rank_over_processes(config)
     assert [head.loss_cls.sync for head in (config.model.rpn_head, *config.model.roi_head.bbox_head)] == [True] * 3
+
+
+def test_a_text_is_laid_out_once_and_as_mmengine_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def format_code(text: str, **options: Any) -> Any:
+        asked.append(text)
+        return FormatCode(text, **options)
+
+    monkeypatch.setattr(mmengine_configs, "FormatCode", format_code)
+    expected = config().pretty_text
+    lay_out_once()
+    asked.clear()
+    changed = config()
+    assert [changed.pretty_text, changed.pretty_text] == [expected, expected]
+    assert len(asked) == 1
+    changed.work_dir = "another"
+    assert "work_dir = 'another'" in changed.pretty_text
+    assert len(asked) == 2

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -9,6 +10,7 @@ import torch
 import yaml
 from mmdet.registry import MODELS, OPTIM_WRAPPERS
 from mmengine.config import Config
+from mmengine.config import config as mmengine_configs
 from mmengine.device import get_device
 from mmengine.fileio import register_handler
 from mmengine.fileio.handlers import YamlHandler
@@ -88,6 +90,20 @@ def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -
     own_folder = path if Path(path).is_dir() else config.get("work_dir")
     config.work_dir = folder or own_folder or str(Path("work_dirs", Path(path).stem))
     return config
+
+
+def lay_out_once() -> None:
+    """Let mmengine lay out the same text once: it asks yapf, for a second, at each checkpoint and four times before."""
+    format_code = mmengine_configs.FormatCode
+
+    @lru_cache(maxsize=1)
+    def laid_out(text: str, style: tuple[tuple[str, Any], ...], **options: Any) -> Any:
+        return format_code(text, style_config=dict(style), **options)
+
+    def format_once(text: str, style_config: dict[str, Any], **options: Any) -> Any:
+        return laid_out(text, tuple(style_config.items()), **options)
+
+    mmengine_configs.FormatCode = format_once
 
 
 def strings(entry: Any) -> Iterator[str]:
