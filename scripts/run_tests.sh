@@ -7,4 +7,5 @@ source scripts/setup_env.sh requirements.txt tests/requirements.txt
 install_browser
 
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" # one thread a process: the processes share the cores
-exec "$PYTHON" -m pytest -n "${PYTEST_WORKERS:-2}" --dist worksteal "$@"
+# three for two cores: many tests wait for processes of their own
+exec "$PYTHON" -m pytest -n "${PYTEST_WORKERS:-3}" --dist worksteal "$@"

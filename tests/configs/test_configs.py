@@ -48,7 +48,7 @@ def number_of_classes(cfg: Config) -> int:
 def train_one_step(model: nn.Module, cfg: Config, num_boxes: list[int]) -> dict[str, torch.Tensor]:
     """One step of the config's own optimiser, whose gradients are kept. Returns the logged values."""
     optim_wrapper = build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
-    batch = make_batch(num_boxes, number_of_classes(cfg), size=(128, 160))
+    batch = make_batch(num_boxes, number_of_classes(cfg), size=(64, 96))
     batch = model.train().data_preprocessor(batch, training=True)
     loss, logged = model.parse_losses(model.loss(batch["inputs"], batch["data_samples"]))
     optim_wrapper.backward(loss)

@@ -11,7 +11,7 @@ from mmengine.optim import build_optim_wrapper
 from tests.configs.test_configs import CONFIGS, build_model, config_name, number_of_classes
 from tests.samples import make_batch
 
-STEPS = 8
+STEPS = 6
 TINY = [  # those with masks have a test of their own
     path for path in CONFIGS if path.stem.endswith("tiny_digits") and path.parent.name != "mask_rcnn"
 ]
