@@ -31,9 +31,9 @@ CHANGES = {
     "model = dict(backbone=dict(dept=18))": "in DINO, backbone ResNet: TypeError: .*'dept'; did you mean depth.",
     "model = dict(neck=dict(in_channels=[1, 2]))": "layers that do not fit each other, in .*ChannelMapper, ConvModule",
     "train_dataloader = dict(dataset=dict(type='CocoDatset'))": "type CocoDatset, .*; did you mean CocoDataset.",
-    "train_dataloader = dict(dataset=dict(pipeline=5))": "changed.py does not go together: TypeError: 'int' object",
+    "train_dataloader = dict(dataset=dict(pipeline=5))": "py does not go together: TypeError: 'int' object",
     "optim_wrapper = dict(optimizer=dict(_delete_=True, type='Adamm', lr=1))": "no optimizer has; did you mean Adam",
-    "param_scheduler = 5": "changed.py does not go together: TypeError: 'int' object is not iterable.",
+    "param_scheduler = 5": "py does not go together: TypeError: 'int' object is not iterable.",
 }
 
 
@@ -55,13 +55,40 @@ def test_an_entry_that_cannot_be_used(
     program: Program, tmp_path: Path, digits: Path, change: str, sentence: str
 ) -> None:
     write_config(tmp_path, digits)
-    config = tmp_path / "changed.py"  # of another name than those above: mmengine names runs by file and second
+    config = tmp_path / f"{tmp_path.name}.py"  # of another name in each test: mmengine names runs by file and second
     config.write_text(f"_base_ = 'tiny.py'\n{change}\n")
     status, _, errors = program("train", config, "--work-dir", tmp_path / "work", "--epochs", 1)
     assert status == 2
     *_, last = errors.splitlines()
     assert last.startswith("error: The config ")
     assert re.search(sentence, last), last
+
+
+LOAD, OBJECTS, PACK = (
+    "dict(type='LoadImageFromFile')",
+    "dict(type='LoadAnnotations', with_bbox=True)",
+    "dict(type='PackDetInputs', meta_keys=())",
+)
+PIPELINES = {
+    f"train_dataloader = dict(dataset=dict(pipeline=[{OBJECTS}, {PACK}]))": "training data loads no image: let",
+    f"train_dataloader = dict(dataset=dict(pipeline=[{LOAD}, {OBJECTS}]))": "training data gives .* no data_samples:",
+    f"train_dataloader = dict(dataset=dict(pipeline=[{LOAD}, {PACK}]))": "training data loads no objects: put",
+    f"val_dataloader = dict(dataset=dict(pipeline=[{OBJECTS}, {PACK}]))": "evaluation data loads no image: let",
+}
+
+
+@pytest.mark.parametrize(("change", "sentence"), PIPELINES.items())
+def test_a_pipeline_that_lacks_a_step(
+    program: Program, tmp_path: Path, digits: Path, change: str, sentence: str
+) -> None:
+    """Before anything is trained."""
+    write_config(tmp_path, digits)
+    config = tmp_path / f"{tmp_path.name}.py"
+    config.write_text(f"_base_ = 'tiny.py'\n{change}\n")
+    status, output, errors = program("train", config, "--work-dir", tmp_path / "work", "--epochs", 1)
+    assert status == 2
+    assert "Epoch(train)" not in output
+    assert re.search(f"^error: The pipeline of the {sentence}", errors.splitlines()[-1]), errors
 
 
 def test_lost_contact_to_another_process_is_no_mistake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

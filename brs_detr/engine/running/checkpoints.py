@@ -14,6 +14,7 @@ from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from brs_detr.data.samples import collate
 from brs_detr.engine.progress import console
 from brs_detr.engine.running import resuming, schedules, tuning, work_dir
 from brs_detr.engine.running.calibrating import CalibrationHook
@@ -132,9 +133,10 @@ class Runner(MMEngineRunner):
 
     @staticmethod
     def build_dataloader(dataloader: DataLoader | dict, *args: Any, **kwargs: Any) -> DataLoader:
-        """A data loader whose workers are protected from signals."""
+        """A data loader whose workers are protected from signals, and whose samples a model can take."""
         if isinstance(dataloader, dict):
-            dataloader = {"worker_init_fn": dict(type=protect_worker), **dataloader}
+            own = {"worker_init_fn": dict(type=protect_worker), "collate_fn": dict(type=collate)}
+            dataloader = own | dataloader
             dataloader.pop("disable_subprocess_warning", None)  # goes with mmengine's own worker_init_fn
         return MMEngineRunner.build_dataloader(dataloader, *args, **kwargs)
 
@@ -146,7 +148,8 @@ class Runner(MMEngineRunner):
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         self.record = resuming.restore_record(self)
-        self._train_dataloader = seeded_loader(self._train_dataloader, self.seed)
+        loader = {"collate_fn": dict(type=collate, training=True), **self._train_dataloader}
+        self._train_dataloader = seeded_loader(loader, self.seed)
         built = super().build_train_loop(continued_loop(loop))
         if not len(built.dataloader):
             raise InputError(
@@ -154,6 +157,12 @@ class Runner(MMEngineRunner):
                 f"{built.dataloader.batch_sampler.batch_size}, and drop_last leaves away what is not full. Lower "
                 "train_dataloader.batch_size, or set drop_last=False."
             )
+        return built
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        built = super().build_val_loop(loop)
+        if len(built.dataloader.dataset):
+            collate([built.dataloader.dataset[0]])  # a pipeline that lacks a step says so before an epoch is spent
         return built
 
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:

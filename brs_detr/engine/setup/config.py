@@ -93,7 +93,7 @@ def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -
 
 
 def lay_out_once() -> None:
-    """Let mmengine lay out the same text once: it asks yapf, for a second, at each checkpoint and four times before."""
+    """Let mmengine lay out a text once: it asks yapf, for a second, at every checkpoint and four times before."""
     format_code = mmengine_configs.FormatCode
 
     @lru_cache(maxsize=1)
