@@ -14,7 +14,7 @@ from brs_detr.errors import InputError
 
 WORDS = {  # of a path that tell its split
     "train": {"train", "training", "trainset", "trn"},
-    "val": {"val", "valid", "validation", "valset", "dev", "eval"},
+    "val": {"val", "valid", "validate", "validation", "valset", "dev", "eval"},
     "test": {"test", "testing", "testset"},
 }
 IMAGE_WORDS = {"image", "images", "img", "imgs", "jpegimages", "photos", "pictures", "rgb"}

@@ -1,10 +1,11 @@
 """CSV files with a line an object: of TensorFlow's and RetinaNet's tools, DeepForest, Open Images, Kaggle."""
 
 import csv
+from collections import defaultdict
 from pathlib import Path
 
 from brs_detr.data.conversion import Labelled, an_object, as_splits
-from brs_detr.data.layouts import Files, Split
+from brs_detr.data.layouts import WORDS, Files, Split
 from brs_detr.errors import InputError
 
 NAMES = {  # of columns, in lower case without what joins words
@@ -16,6 +17,7 @@ NAMES = {  # of columns, in lower case without what joins words
     "y2": ("ymax", "y2", "bottom", "bboxy2"),
 }
 BOX = ("x1", "y1", "x2", "y2")
+SPLITS = ("split", "set", "subset", "partition", "usage", "mluse")  # a column that says what an image is for
 LIST = ("bbox", "box")  # a column of a list "[x, y, width, height]", as Kaggle has it
 OUTSIDE = 2  # parts of an image's size, for boxes that lead out of it
 
@@ -29,12 +31,11 @@ def read_tables(files: Files) -> dict[str, Split]:
     sources: dict[str, Path] = {}
     labelled: dict[str, list[Labelled]] = {}
     for path in files.of_kind({".csv"}):
-        if (found := read_table(path)) is None:
-            continue
-        split = files.split_of(path) or "train"
-        if split in sources:
-            raise InputError(f"{sources[split]} and {path} both seem to be the {split} split: move one elsewhere.")
-        sources[split], labelled[split] = path, found
+        for named, images in (read_table(path) or {}).items():
+            split = named or files.split_of(path) or "train"
+            if split in sources:
+                raise InputError(f"{sources[split]} and {path} both seem to be the {split} split: move one elsewhere.")
+            sources[split], labelled[split] = path, images
     return as_splits(files, sources, labelled)
 
 
@@ -73,12 +74,15 @@ def list_of_sides(path: Path, text: str) -> list[float]:
     return sides
 
 
+def place_of(names: tuple[str, ...], first: list[str]) -> int | None:
+    """Where a header has a column of one of these names."""
+    known = ["".join(filter(str.isalnum, each.lower())) for each in first]
+    return next((known.index(name) for name in names if name in known), None)
+
+
 def columns_of(first: list[str]) -> dict[str, int] | None:
     """Where a header has what is needed; None if it has not all of it."""
-    known = ["".join(filter(str.isalnum, each.lower())) for each in first]
-    places = {
-        field: next((known.index(name) for name in names if name in known), None) for field, names in NAMES.items()
-    }
+    places = {field: place_of(names, first) for field, names in NAMES.items()}
     return (
         {field: place for field, place in places.items() if place is not None} if None not in places.values() else None
     )
@@ -89,8 +93,8 @@ def is_headless(first: list[str]) -> bool:
     return len(first) == 6 and all(each.strip().replace(".", "", 1).lstrip("-").isdigit() for each in first[1:5])
 
 
-def read_table(path: Path) -> list[Labelled] | None:
-    """The images of a CSV file, None where it has other columns.
+def read_table(path: Path) -> dict[str | None, list[Labelled]] | None:
+    """The images of a CSV file by the split that a column names, or of None; None where it has other columns.
 
     Raises:
         InputError: a line is malformed.
@@ -106,7 +110,38 @@ def read_table(path: Path) -> list[Labelled] | None:
     columns = columns_of(lines[0]) if lines else None
     if columns is None and lines and is_headless(lines[0]):
         columns, lines = dict(zip(("image", *BOX, "class"), range(6), strict=True)), [[], *lines]
-    return None if columns is None else images_of(path, columns, lines[1:])
+    if columns is None:
+        return None
+    images, splits = images_of(path, columns, lines[1:]), split_of_each(path, columns["image"], lines)
+    divided: dict[str | None, list[Labelled]] = defaultdict(list)
+    for image in images:
+        divided[splits.get(image.name)].append(image)
+    return divided
+
+
+def split_of_each(path: Path, image: int, lines: list[list[str]]) -> dict[str, str]:
+    """The split of each image by a column that names it; empty where there is none.
+
+    Raises:
+        InputError: the column names none in a line, or two for an image.
+    """
+    place = place_of(SPLITS, lines[0])
+    if place is None or not any(split_named(line, place) for line in lines[1:]):  # a set of something else
+        return {}
+    splits: dict[str, str] = {}
+    for number, line in enumerate(lines[1:], 2):
+        split = split_named(line, place)
+        if split is None or splits.setdefault(line[image].strip(), split) != split:
+            problem = "no split" if split is None else f"another split of {line[image].strip()} than a line before"
+            raise InputError(
+                f"Line {number} of {path} names {problem} in the column {lines[0][place]}: write train, val or test."
+            )
+    return splits
+
+
+def split_named(line: list[str], place: int) -> str | None:
+    word = line[place].strip().lower() if place < len(line) else ""
+    return next((split for split, words in WORDS.items() if word in words), None)
 
 
 def images_of(path: Path, columns: dict[str, int], lines: list[list[str]]) -> list[Labelled]:

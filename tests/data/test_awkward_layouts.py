@@ -192,3 +192,36 @@ def test_parts_of_the_size_that_lead_out_of_the_image(digits: Path, tmp_path: Pa
     )
     splits, _ = find_splits(tmp_path, 0.5)
     assert sorted(boxes(splits["train"]) + boxes(splits["val"])) == [[16, 32, 16, 16], [16, 32, 16, 33]]
+
+
+def divided_table(digits: Path, folder: Path, words: dict[str, str]) -> str:
+    """One table of both splits, each in its own words; returns a line of it."""
+    own.table(digits, folder)
+    lines = []
+    for split, word in words.items():
+        file = folder / f"{split}_labels.csv"
+        lines += [f"{line},{word}" for line in file.read_text().splitlines() if not line.startswith("image_path")]
+        file.unlink()
+    own.write_text(folder / "labels.csv", "\n".join(["image_path,xmin,ymin,xmax,ymax,label,ML_use", *lines]))
+    return lines[0]
+
+
+def test_a_table_with_a_column_of_splits(digits: Path, tmp_path: Path) -> None:
+    divided_table(digits, tmp_path, {"train": "TRAINING", "val": " Validate"})
+    assert_read(digits, tmp_path)
+
+
+def test_a_column_that_only_looks_like_one_of_splits(digits: Path, tmp_path: Path) -> None:
+    divided_table(digits, tmp_path, {"train": "first", "val": "second"})
+    splits, _ = find_splits(tmp_path, 0.5)
+    assert len(splits["train"].files) + len(splits["val"].files) == 12
+
+
+def test_a_column_of_splits_in_doubt(digits: Path, tmp_path: Path) -> None:
+    line = divided_table(digits, tmp_path, {"train": "train", "val": "unassigned"})
+    with pytest.raises(InputError, match=r"of .*labels\.csv names no split in the column ML_use: write train, val"):
+        find_splits(tmp_path)
+    table = "image_path,xmin,ymin,xmax,ymax,label,ML_use"
+    own.write_text(tmp_path / "labels.csv", "\n".join([table, line, f"{line.removesuffix('train')}test"]))
+    with pytest.raises(InputError, match=r"Line 3 of .* names another split of train/000001\.png than a line before"):
+        find_splits(tmp_path)
