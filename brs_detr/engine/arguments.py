@@ -3,15 +3,12 @@
 import argparse
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from mmengine.config import DictAction
 
 from brs_detr.endings import REFUSED
 from brs_detr.engine.running.distributed import LAUNCHERS
-from brs_detr.engine.running.tuning import LOGGERS
-from brs_detr.engine.setup.pipelines import FLIPS
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,24 +49,6 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", nargs="?", help="by default the best of the work directory, else its last")
-
-
-def add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="your own images: a folder in one of COCO's layouts or YOLO's"
-    )
-    parser.add_argument("--split", type=float, metavar="SHARE", help="of --data's training images, to validate on")
-    parser.add_argument("--image-size", metavar="N|WxH", help="images are resized to fit it, their shape kept")
-    parser.add_argument("--flip", choices=FLIPS, help="of training images, instead of the config's")
-
-
-def add_tuning(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--freeze-backbone", action="store_true", help="leave its weights as they are loaded")
-    parser.add_argument("--ema", action="store_true", help="evaluate and save a moving average of the weights")
-    parser.add_argument(
-        "--early-stop", type=int, metavar="N", help="end after N evaluations without a better one, see save_best"
-    )
-    parser.add_argument("--logger", choices=LOGGERS, help="show the training there, too")
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:

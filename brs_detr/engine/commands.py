@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from brs_detr import endings, peers
-from brs_detr.engine import arguments, launch, timing_command
+from brs_detr.engine import arguments, launch, timing_command, train_command
 from brs_detr.engine.arguments import KeyValue
 from brs_detr.engine.calibrating import calibrate
 from brs_detr.engine.checking import check_data
@@ -18,79 +18,10 @@ from brs_detr.engine.export.exporting import export
 from brs_detr.engine.inference.predict import predict
 from brs_detr.engine.progress import console
 from brs_detr.engine.report import command as report_command
-from brs_detr.engine.running.resuming import LAST
 from brs_detr.engine.running.trained import checkpoint_of
 from brs_detr.engine.setup import config_errors, config_names
-from brs_detr.engine.train_options import TrainOptions
 from brs_detr.errors import printable
 from brs_detr.files import check_destination
-
-
-def add_train_options(parser: argparse.ArgumentParser) -> None:
-    arguments.add_config(parser)
-    parser.add_argument("--work-dir", help="checkpoints and logs; default work_dirs/NAME_OF_CONFIG")
-    start = parser.add_mutually_exclusive_group()  # --load-from goes with --resume auto, see launch.train
-    start.add_argument(
-        "--resume",
-        nargs="?",
-        const=LAST,
-        metavar="CHECKPOINT",
-        help="continue from a checkpoint, by default the newest of the work directory; auto: start, or continue",
-    )
-    parser.add_argument("--load-from", metavar="CHECKPOINT", help="start from the weights of a checkpoint")
-    start.add_argument("--overwrite", action="store_true", help="discard what the work directory holds")
-    parser.add_argument("--amp", action="store_true", help="mixed precision, bfloat16 where the device has it")
-    parser.add_argument("--sync-ranking", action="store_true", help="rank the samples of all processes together")
-    parser.add_argument("--epochs", type=int, help="train for this many, the learning-rate schedule in proportion")
-    parser.add_argument("--seed", type=int)
-    arguments.add_data(parser)
-    parser.add_argument(
-        "--checkpoint-minutes", type=float, metavar="N", help="save every N minutes too, to be continued amid an epoch"
-    )
-    parser.add_argument(
-        "--batch", type=int, metavar="IMAGES", help="of all processes together for each step, at the same learning rate"
-    )
-    parser.add_argument(
-        "--checkpoint-activations", action="store_true", help="less memory: compute them again for gradients"
-    )
-    parser.add_argument("--compile", action="store_true", help="backbone and encoder, by torch.compile")
-    arguments.add_tuning(parser)
-    arguments.add_launcher(parser)
-
-
-def run_train(args: argparse.Namespace) -> None:
-    """Train a config.
-
-    python scripts/train.py configs/brs_detr/brs-detr_tiny_digits.py
-    brs-detr train brs_detr::brs_detr/brs-detr_tiny_digits.py
-    python scripts/train.py configs/brs_detr/brs-detr_r50_1x_coco.py --data DIR
-    bash scripts/dist_train.sh configs/brs_detr/brs-detr_r50_1x_coco.py 8
-    """
-    given = TrainOptions(
-        folder=args.work_dir,
-        resume=args.resume,
-        load_from=args.load_from,
-        overwrite=args.overwrite,
-        mixed_precision=args.amp,
-        sync_ranking=args.sync_ranking,
-        epochs=args.epochs,
-        seed=args.seed,
-        data=args.data,
-        share=args.split,
-        image_size=args.image_size,
-        flip=args.flip,
-        checkpoint_minutes=args.checkpoint_minutes,
-        batch=args.batch,
-        checkpoint_activations=args.checkpoint_activations,
-        compiled=args.compile,
-        freeze_backbone=args.freeze_backbone,
-        average=args.ema,
-        patience=args.early_stop,
-        logger=args.logger,
-        options=args.cfg_options,
-        launcher=args.launcher,
-    )
-    launch.train(args.config, given)
 
 
 def add_test_options(parser: argparse.ArgumentParser) -> None:
@@ -254,7 +185,7 @@ def run_check_data(args: argparse.Namespace) -> None:
 
 
 COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]] = {
-    "train": (add_train_options, run_train),
+    "train": (train_command.add_options, train_command.run),
     "test": (add_test_options, run_test),
     "calibrate": (add_calibrate_options, run_calibrate),
     "predict": (add_predict_options, run_predict),
