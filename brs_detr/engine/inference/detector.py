@@ -12,10 +12,10 @@ import numpy as np
 import PIL.Image
 import torch
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
 
 from brs_detr.data.calibration import Calibration
+from brs_detr.data.samples import collate
 from brs_detr.engine.inference.coco_ids import CocoIds
 from brs_detr.engine.inference.detections import Detections
 from brs_detr.engine.inference.loading import class_names, coco_sources, load_model, pipeline_of
@@ -178,7 +178,7 @@ class Detector:
     def _detect(self, batch: list[Sample]) -> list[Detections]:
         try:
             with self._running, torch.no_grad(), console.quiet:
-                outputs = self.model.test_step(pseudo_collate([sample.data for sample in batch]))
+                outputs = self.model.test_step(collate([sample.data for sample in batch]))
             pairs = zip(batch, outputs, strict=True)
             return [self._detections(sample, output.pred_instances.cpu()) for sample, output in pairs]
         except DivergenceError as error:
