@@ -28,7 +28,7 @@ def fault_of(sample: Any, training: bool) -> str | None:
     """What a pipeline did wrong, and the remedy."""
     keys = [str(key) for key in sample] if isinstance(sample, Mapping) else []
     if "data_samples" not in keys:
-        return f"gives {listed(keys, 3) if keys else 'no'} and no data_samples: let `PackDetInputs` be its last step."
+        return f"gives {listed(keys, 3) or 'nothing'}, but no data_samples: let `PackDetInputs` be its last step."
     if "inputs" not in keys:
         return "loads no image: let `LoadImageFromFile` be its first step."
     if training and isinstance(sample["data_samples"], DetDataSample) and not has_objects(sample["data_samples"]):
