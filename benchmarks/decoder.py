@@ -26,8 +26,8 @@ from brs_detr.timing.report import append_csv
 from . import digits_configs, digits_results
 from .decoder_changes import CHANGES, PLAN, QUICK_START
 from .digits_results import load, spread
+from .paired import CONFIDENCE, another_run, gain
 from .paired import HEADER as INTERVAL
-from .paired import gain
 from .report import markdown
 from .trainings import in_processes, train_quietly, where
 
@@ -39,6 +39,7 @@ OTHER_HEADS: dict[str, dict[str, Any]] = {
     "ATSS head": {"model.eval_module": "one-stage"},
     "RoI head": {"model.eval_module": "two-stage"},
 }
+COMPARED = ("AP", "test AP")  # with those of the quick start
 HELD_OUT = digits.Parameters(train=1, val=1, test=200)
 
 
@@ -144,18 +145,20 @@ def finished(path: Path) -> set[Run]:
 
 
 def table(path: Path) -> str:
-    """Means over the seeds, with standard deviations; what is gained over the quick start, seed by seed; AP after each
-    second epoch of one seed."""
+    """Means over the seeds, with standard deviations; what is gained over the quick start, seed by seed, and where one
+    more run would be; AP after each second epoch of one seed."""
     groups: dict[tuple[str, str, str], list[dict[str, str]]] = {}
-    for row in load(path):
+    for row in sorted(load(path), key=lambda row: row["detector"]):
         groups.setdefault((row["detector"], row["changes"], row["epochs"]), []).append(row)
     scores = ("AP", "AP50", *OTHER_HEADS, "test AP", "test AP by NMS", "seconds")
     rows = []
     for group, found in groups.items():
         recipe = groups.get((*QUICK_START, group[2]), [])
-        gained = "-" if found is recipe else gain(found, recipe, "test AP")
-        rows.append([*group, str(len(found)), *(spread(found, name) for name in scores), gained, found[0]["APs"]])
-    measured = [*scores[:-1], "s / iteration", f"test AP to the quick start's, {INTERVAL}"]
+        gained = ["-" if found is recipe else gain(found, recipe, name) for name in COMPARED]
+        means, another = [spread(found, name) for name in scores], another_run(found, "test AP")
+        rows.append([*group, str(len(found)), *means, another, *gained, found[0]["APs"]])
+    measured = [*scores[:-1], "s / iteration", f"another run's test AP, {100 * CONFIDENCE:.0f} %"]
+    measured += [f"{name} to the quick start's, {INTERVAL}" for name in COMPARED]
     return markdown(["detector", "changes", "epochs", "seeds", *measured, "AP after 2, 4, ... epochs"], rows)
 
 

@@ -1,4 +1,4 @@
-"""What one way of training gains over another, from runs with the same seeds, with a confidence interval."""
+"""What one way of training gains over another, from runs with the same seeds, and how far equal runs differ."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,5 +21,18 @@ def gain(rows: Sequence[Mapping[str, str]], others: Sequence[Mapping[str, str]],
     mean = float(np.mean(found))
     if len(found) == 1:
         return f"{mean:+.3f}"
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(found) - 1) * stats.sem(found))
+    half = float(_student(len(found)) * stats.sem(found))
     return f"{mean:+.3f} ({mean - half:+.3f}, {mean + half:+.3f})"
+
+
+def another_run(rows: Sequence[Mapping[str, str]], column: str) -> str:
+    """Between what a run with another seed is to be expected, by Student's t: 0.690 to 0.710; "-" of less than two."""
+    found = [float(row[column]) for row in rows if row[column]]
+    if len(found) < 2:
+        return "-"
+    mean, half = np.mean(found), _student(len(found)) * np.std(found, ddof=1) * np.sqrt(1 + 1 / len(found))
+    return f"{mean - half:.3f} to {mean + half:.3f}"
+
+
+def _student(number: int) -> float:
+    return stats.t.ppf((1 + CONFIDENCE) / 2, number - 1)

@@ -1,9 +1,10 @@
 """Gains between runs of the same seeds."""
 
+import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.paired import gain
+from benchmarks.paired import another_run, gain
 
 
 def rows(*values: float | None, first: int = 0) -> list[dict[str, str]]:
@@ -22,3 +23,11 @@ def test_the_interval_is_students() -> None:
     text = gain(rows(*ours), rows(*theirs), "AP")
     assert text.startswith("+0.057 (")
     assert [float(x) for x in text[8:-1].split(", ")] == pytest.approx([low, high], abs=5e-4)
+
+
+def test_nearly_all_further_runs_are_where_they_are_expected() -> None:
+    draws = np.random.default_rng(0).normal(0.7, 0.01, (2000, 6))
+    limits = np.array([another_run(rows(*each[:5]), "AP").split(" to ") for each in draws], float)
+    inside = (limits[:, 0] <= draws[:, 5]) & (draws[:, 5] <= limits[:, 1])
+    assert inside.mean() == pytest.approx(0.95, abs=0.02)
+    assert another_run(rows(0.7, None), "AP") == "-"
