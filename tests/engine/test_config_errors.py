@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from brs_detr.engine.setup.config_errors import explained
-from tests.scripts.processes import write_config
+from tests.scripts.processes import ROOT, write_config
 
 Program = Callable[..., tuple[int, str, str]]
 pytestmark = pytest.mark.filterwarnings("ignore:.*visualizer has been created")  # mmengine keeps one a process
@@ -89,6 +89,20 @@ def test_a_pipeline_that_lacks_a_step(
     assert status == 2
     assert "Epoch(train)" not in output
     assert re.search(f"^error: The pipeline of the {sentence}", errors.splitlines()[-1]), errors
+
+
+def test_a_pipeline_without_the_masks_that_a_model_learns(program: Program, tmp_path: Path, digits: Path) -> None:
+    write_config(tmp_path, digits, ROOT / "configs/mask_rcnn/mask-rcnn_tiny_digits.py")
+    config = tmp_path / f"{tmp_path.name}.py"
+    config.write_text(
+        f"_base_ = 'tiny.py'\ntrain_dataloader = dict(dataset=dict(pipeline=[{LOAD}, {OBJECTS}, {PACK}]))\n"
+    )
+    status, _, errors = program("train", config, "--work-dir", tmp_path / "work", "--epochs", 1)
+    assert status == 2
+    assert errors.splitlines()[-1] == (
+        "error: The pipeline of the training data loads no masks, from which this model learns: give its "
+        "`LoadAnnotations` with_mask=True."
+    )
 
 
 def test_lost_contact_to_another_process_is_no_mistake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from brs_detr.data.samples import collate
+from brs_detr.data.samples import collate, taught
 from brs_detr.engine.progress import console
 from brs_detr.engine.running import resuming, schedules, tuning, work_dir
 from brs_detr.engine.running.calibrating import CalibrationHook
@@ -148,7 +148,7 @@ class Runner(MMEngineRunner):
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         self.record = resuming.restore_record(self)
-        loader = {"collate_fn": dict(type=collate, training=True), **self._train_dataloader}
+        loader = {"collate_fn": dict(type=collate, objects=taught(self.model)), **self._train_dataloader}
         self._train_dataloader = seeded_loader(loader, self.seed)
         built = super().build_train_loop(continued_loop(loop))
         if not len(built.dataloader):
