@@ -4,8 +4,8 @@
     python -m benchmarks.digits faster_rcnn atss --seeds 1
     python -m benchmarks.digits --table                      # only the table of what has been measured
 
-The detectors differ in their loss alone: same model, data, schedule and number of epochs; each loss has its
-config's own learning rate. Writes benchmarks/results/digits.csv and digits.md. Digits are not COCO.
+The detectors differ in their loss alone: same model, data, schedule, learning rate and number of
+epochs. Writes benchmarks/results/digits.csv and digits.md. Digits are not COCO.
 """
 
 import argparse

@@ -151,9 +151,10 @@ def write_split(folder: Path, split: str, photographs: Path, regions: tuple[Regi
             image = {"id": len(images) + 1, "file_name": f"{region.photograph}_{x1}_{y1}.png"}
             images.append({**image, "width": x2 - x1, "height": y2 - y1})
             write_bytes(folder / split / image["file_name"], png(pixels[y1:y2, x1:x2]))
-            for fields in inside(crowns, window):
+            for index, fields in inside(crowns, window):
                 ids = {"id": len(annotations) + 1, "image_id": image["id"], "category_id": CATEGORY["id"]}
-                annotations.append(ids | fields)
+                crown = f"{region.photograph} {index}"  # which overlapping tiles have in common
+                annotations.append({**ids, "crown": crown, **fields})
     content = {"images": images, "annotations": annotations, "categories": [CATEGORY]}
     write_json(folder / "annotations" / f"{split}.json", content)
 
@@ -187,21 +188,23 @@ def spans(start: int, end: int, *, overlapping: bool) -> list[tuple[int, int]]:
     return [(each, min(each + SIDE, end)) for each in starts]
 
 
-def inside(boxes: np.ndarray, window: tuple[int, int, int, int]) -> Iterator[dict[str, Any]]:
-    """COCO's fields of the boxes (N, 4), x1 y1 x2 y2, of which a window shows a pixel: clipped to it, in its pixels."""
+def inside(boxes: np.ndarray, window: tuple[int, int, int, int]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Which of the boxes (N, 4), x1 y1 x2 y2, a window shows a pixel of, and COCO's fields: clipped to it, in its
+    pixels."""
     first, last = np.array(window[:2]), np.array(window[2:])
     clipped = np.concatenate([boxes[:, :2].clip(first, last), boxes[:, 2:].clip(first, last)], axis=1)
     sides = clipped[:, 2:] - clipped[:, :2]
     parts = sides.prod(axis=1) / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     for index in np.flatnonzero((sides >= 1).all(axis=1)):
         corner, size = (clipped[index, :2] - first).tolist(), sides[index].tolist()
-        yield {"bbox": [*corner, *size], "area": size[0] * size[1], "iscrowd": int(parts[index] < VISIBLE)}
+        fields = {"bbox": [*corner, *size], "area": size[0] * size[1], "iscrowd": int(parts[index] < VISIBLE)}
+        yield int(index), fields
 
 
 def counts(folder: Path) -> Iterator[str]:
     """What each split holds, a line each."""
     for split in SPLITS:
         content = json.loads((folder / "annotations" / f"{split}.json").read_text())
-        crowds = sum(each["iscrowd"] for each in content["annotations"])
-        trees = len(content["annotations"]) - crowds
-        yield f"{split}: {len(content['images'])} tiles, {trees} trees, {crowds} ignored at their borders"
+        boxes = [each for each in content["annotations"] if not each["iscrowd"]]
+        crowns, ignored = len({each["crown"] for each in boxes}), len(content["annotations"]) - len(boxes)
+        yield f"{split}: {len(content['images'])} tiles, {len(boxes)} boxes of {crowns} crowns, {ignored} ignored"

@@ -65,11 +65,13 @@ def test_a_training_is_measured_by_all_heads_and_on_other_images(
 def test_the_table_has_means_over_seeds(tmp_path: Path) -> None:
     assert set(CHANGES) == set(PLAN["BRS-DETR"])
     path = tmp_path / "decoder.csv"
-    for seed, ap in ((0, 0.4), (1, 0.6)):
+    for seed, ap in ((1, 0.6), (0, 0.4)):
         run = Run("Co-DETR", "batch of 2", seed, 9)
-        result = dict.fromkeys(decoder.COLUMNS, f"{ap}") | {"APs": "0.1 0.2", "device": "a", "torch": "b"}
+        result = dict.fromkeys(decoder.COLUMNS, f"{ap}") | {"APs": f"0.1 {ap}", "device": "a", "torch": "b"}
         decoder.append_csv(path, decoder.COLUMNS, [result | {k: str(v) for k, v in run._asdict().items()}])
         assert run in decoder.finished(path)
-    row = decoder.table(path).splitlines()[2].replace(" ", "")
+    reached, gained = decoder.table(path).replace(" ", "").split("\n\n")
+    row = reached.splitlines()[2]
     assert row.startswith("|Co-DETR|batchof2|9|2|0.500±0.141|0.500±0.141|")
-    assert row.endswith("|0.10.2|")
+    assert row.endswith("|0.50|0.10.4|")
+    assert gained.splitlines()[2] == "|Co-DETR|batchof2|9|-|-|-|-|-1.701to2.701|"

@@ -72,6 +72,7 @@ def test_tiles_show_what_their_annotations_say(prepared: Path) -> None:
                 (crown,) = (crown for crown in CROWNS if lies_in(box, crown))
                 part = box[2] * box[3] / ((crown[2] - crown[0]) * (crown[3] - crown[1]))
                 assert each["iscrowd"] == (part < 0.5)
+                assert each["crown"].split()[-1] == str(CROWNS.index(crown))
         rows = {"train": slice(0, 110), "val": slice(150, HEIGHT), "test": slice(None)}[split]
         assert (covered[rows] >= 1).all()
         assert covered.sum() == covered[rows].sum()
