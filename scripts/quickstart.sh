@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # From nothing to a trained detector, on a CPU: makes .venv, writes the digits data set, trains, evaluates, predicts.
 #     bash scripts/quickstart.sh [--epochs N] [--config CONFIG]
-# Everything is left in work_dirs/quickstart; the result of an earlier run is moved aside, not lost.
+# Everything is left in work_dirs/quickstart; the result of an earlier run is moved aside, not lost. A run that was killed
+# begins again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -11,7 +12,7 @@ while [ $# -gt 0 ]; do
     case "$1" in
         --epochs) epochs=(--epochs "${2:?--epochs needs a number}"); shift 2 ;;
         --config) config="${2:?--config needs a file}"; shift 2 ;;
-        -h | --help) sed -n '2,4s/^# \{0,1\}//p' "$0"; exit ;;
+        -h | --help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit ;;
         *) echo "error: unknown option $1, see --help" >&2; exit 2 ;;
     esac
 done
@@ -20,12 +21,12 @@ source scripts/setup_env.sh requirements.txt
 
 final=work_dirs/quickstart
 work=work_dirs/.quickstart-unfinished # moved to its place when it is complete
-rm -rf "$work"
 
 echo "== Data"
 "$PYTHON" -m brs_detr.data.digits --out data/digits
 echo "== Training $config"
-"$PYTHON" scripts/train.py "$config" --work-dir "$work" --seed 0 "${epochs[@]}"
+"$PYTHON" scripts/train.py "$config" --work-dir "$work" --overwrite --seed 0 "${epochs[@]}"
+rm -rf "$work/predictions"
 echo "== Evaluation of the best epoch"
 checkpoint="$(ls "$work"/best_*.pth)"
 "$PYTHON" scripts/test.py "$config" "$checkpoint" --work-dir "$work" --out "$work/metrics.json"

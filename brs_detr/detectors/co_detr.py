@@ -137,7 +137,7 @@ class CoDETR(DeformableDETR):
         if memory.shape[1] < self.num_queries:
             raise InputError(
                 f"Images of this size give {memory.shape[1]} encoder proposals, fewer than the {self.num_queries} "
-                "queries: enlarge them in the pipeline, or lower model.num_queries."
+                "queries: enlarge them (--image-size, or the scales of the pipeline), or lower model.num_queries."
             )
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:

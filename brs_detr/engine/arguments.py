@@ -36,6 +36,13 @@ class KeyValue(DictAction):
             parser.error(f"{option_string} takes key=value pairs, not {values}")
 
 
+def seed(text: str) -> int:
+    """A seed of NumPy's random numbers, which mmengine sets, too."""
+    if not (text.isdecimal() and int(text) < 2**32):
+        raise argparse.ArgumentTypeError(f"{text} is no whole number from 0 to {2**32 - 1}")
+    return int(text)
+
+
 def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="config file, brs_detr::NAME of one of the package, or a work directory")
     parser.add_argument(

@@ -20,7 +20,7 @@ from brs_detr.engine.progress import console
 from brs_detr.engine.report import command as report_command
 from brs_detr.engine.running.trained import checkpoint_of
 from brs_detr.engine.setup import config_errors, config_names
-from brs_detr.errors import printable
+from brs_detr.errors import InputError, printable
 from brs_detr.files import check_destination
 
 
@@ -38,9 +38,9 @@ def add_test_options(parser: argparse.ArgumentParser) -> None:
 def run_test(args: argparse.Namespace) -> None:
     """Evaluate a checkpoint as COCO does.
 
-    python scripts/test.py configs/brs_detr/brs-detr_tiny_digits.py work_dirs/quickstart/epoch_8.pth
+    python scripts/test.py CONFIG CHECKPOINT
     python scripts/test.py WORK_DIR
-    brs-detr test brs_detr::brs_detr/brs-detr_tiny_digits.py work_dirs/quickstart/epoch_8.pth
+    brs-detr test brs_detr::brs_detr/brs-detr_r50_1x_coco.py CHECKPOINT
     """
     launch.evaluate(
         args.config,
@@ -117,6 +117,7 @@ def add_convert_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("destination", type=Path, metavar="DST", help="a .pth or .safetensors file to write")
     parser.add_argument("--config", help="of the model; by default the project's config that fits best")
     parser.add_argument("--half", action="store_true", help="write half precision, for a smaller file")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
 
 
 def run_convert(args: argparse.Namespace) -> None:
@@ -127,6 +128,8 @@ def run_convert(args: argparse.Namespace) -> None:
     """
     console.silence_third_parties()
     check_destination(args.destination)
+    if args.destination.exists() and not args.overwrite:
+        raise InputError(f"{args.destination} exists: choose another DST, or replace it with --overwrite.")
     given = config_names.locate(args.config) if args.config else None
     config, report = convert(args.source, args.destination, given, args.half)
     print(f"{report}\n{printable(f'{args.destination} written for {config}')}")

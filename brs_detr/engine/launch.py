@@ -1,5 +1,6 @@
 """Training and evaluation from a config file: everything between the command line and mmengine's runner."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from brs_detr.engine.running import (
     compiling,
     distributed,
     divergence,
+    interim,
     resuming,
     tuning,
     work_dir,
@@ -49,6 +51,13 @@ def train(config_path: str, given: TrainOptions = NOTHING) -> None:
     given = replace(given, resume=resume, overwrite=overwrite)
     config = load_config(config_path, given.options, given.folder)
     config.launcher = given.launcher
+    with ExitStack() as held:
+        distributed.first_process_decides(lambda: held.enter_context(work_dir.locked(config.work_dir)))
+        train_here(config, config_path, given)
+
+
+def train_here(config: Config, config_path: str, given: TrainOptions) -> None:
+    """Train in the config's work directory, which is kept from other trainings."""
     said = resuming.forget_continued(config, given.options or {})
     with own_data.removed_on_failure() as written:
         said += use_own_data(config, given, written)
@@ -120,7 +129,9 @@ def prepare(config: Config, config_path: str, given: TrainOptions) -> tuple[Path
     if given.compiled:
         compiling.check(torch.device(get_device()))
     resume, needed = given.resume is not None, [*strings(config), config_path]
-    work_dir.claim(config.work_dir, resume=resume, overwrite=given.overwrite, needed=needed)
+    work_dir.claim(
+        config.work_dir, resume=resume, overwrite=given.overwrite, needed=needed, config=str(config.filename)
+    )
     resuming.sweep(config.work_dir)
     return checkpoint, found + remarks
 
@@ -133,18 +144,25 @@ def run_training(runner: Runner, remarks: list[str]) -> None:
     try:
         runner.train()
     except Exception as error:
-        if (reason := divergence.reason(error, runner.model, trained=runner.iter > 0)) is None:
-            raise
-        raise InputError(
-            f"{reason}: training diverged in iteration {runner.iter}. Lower the learning rate, or look for broken "
-            f"images and boxes; the checkpoints in {runner.work_dir} are whole, and --resume continues from the last."
-        ) from error
+        if reason := divergence.reason(error, runner.model, trained=runner.iter > 0):
+            raise InputError(diverged(runner, reason)) from error
+        if isinstance(error, InputError):
+            raise interim.rescued(runner, error) from error
+        raise
     finally:
         console.close_progress(runner)
     if is_main_process():
         taken = runner.record.summary(runner.iter)
         write_json(Path(runner.work_dir, "training.json"), {"epochs": runner.epoch, **taken})
     distributed.stop()
+
+
+def diverged(runner: Runner, reason: str) -> str:
+    kept = f"the checkpoints in {runner.work_dir} are whole, and --resume continues from the last"
+    return (
+        f"{reason}: training diverged in iteration {runner.iter}. Lower the learning rate, or look for broken images "
+        f"and boxes; {kept if runner.saved else 'no checkpoint had been saved'}."
+    )
 
 
 def evaluate(

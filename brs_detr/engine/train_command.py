@@ -26,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--amp", action="store_true", help="mixed precision, bfloat16 where the device has it")
     parser.add_argument("--sync-ranking", action="store_true", help="rank the samples of all processes together")
     parser.add_argument("--epochs", type=int, help="train for this many, the learning-rate schedule in proportion")
-    parser.add_argument("--seed", type=int)
+    parser.add_argument("--seed", type=arguments.seed, metavar="N", help="of all random numbers; drawn by default")
     add_data(parser)
     parser.add_argument(
         "--checkpoint-minutes", type=float, metavar="N", help="save every N minutes too, to be continued amid an epoch"

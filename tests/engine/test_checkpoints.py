@@ -1,5 +1,6 @@
 """At every moment of saving there is a whole last checkpoint and a whole best one."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +26,7 @@ class FakeRunner(SimpleNamespace):
             content = read_checkpoint(str(last))
             self.epoch = content["epoch"]
             hub.runtime_info.update(content["hub"])
+        folder.mkdir(exist_ok=True)
         self.logger = SimpleNamespace(info=lambda *args: None)
 
     def save_checkpoint(self, out_dir: str, filename: str, *args: object, **kwargs: object) -> None:
@@ -75,6 +77,30 @@ def test_a_kill_while_saving_loses_nothing_and_resuming_tidies_up(tmp_path: Path
     resumed = FakeRunner(tmp_path)
     train(resumed, new_hook(resumed), [0.3])
     assert names(runner.work_dir) == ["best_coco_bbox_mAP_epoch_2.pth", "epoch_2.pth", "last_checkpoint"]
+
+
+def test_a_best_checkpoint_of_the_same_name_stays(tmp_path: Path) -> None:
+    """A loop of iterations with ``by_epoch`` at its default counts no epochs."""
+    runner = FakeRunner(tmp_path)
+    hook = new_hook(runner)
+    for score in (0.1, 0.3, 0.2):
+        hook.after_val_epoch(runner, {"coco/bbox_mAP": score})
+    assert "best_coco_bbox_mAP_epoch_0.pth" in names(runner.work_dir)
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_the_best_checkpoint_of_another_folder_stays_there(tmp_path: Path, copied: bool) -> None:
+    runner = FakeRunner(tmp_path / "old")
+    train(runner, new_hook(runner), [0.1, 0.3])
+    old = names(runner.work_dir)
+    if copied:
+        shutil.copytree(tmp_path / "old", tmp_path / "new")
+    other = FakeRunner(tmp_path / "new")
+    other.message_hub.runtime_info.update(runner.message_hub.runtime_info)
+    other.epoch = runner.epoch
+    train(other, new_hook(other), [0.5])
+    assert names(runner.work_dir) == old
+    assert [name for name in names(other.work_dir) if "best" in name] == ["best_coco_bbox_mAP_epoch_3.pth"]
 
 
 def test_without_a_best_only_the_last_stays(tmp_path: Path) -> None:

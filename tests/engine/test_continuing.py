@@ -2,17 +2,20 @@
 
 import os
 import random
+import re
 import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mmdet.datasets import CocoDataset
 from mmengine.dataset import DefaultSampler
 from mmengine.runner import Runner
 from torch.utils.data import BatchSampler
 
 from brs_detr.engine.running.seeding import SeededBatchSampler, SeedingHook
+from brs_detr.errors import InputError
 from tests.engine.toy import write_iterations_config
 from tests.engine.toy_training import run, state
 
@@ -62,6 +65,20 @@ def kill_and_continue(config: Path, work: Path, seed: str, **arguments: Any) -> 
     return state(work)
 
 
+def lose_image(nth: int) -> None:
+    """Let the nth image of a training be one that cannot be read."""
+    read, prepare = 0, CocoDataset.prepare_data
+
+    def prepare_data(data: CocoDataset, index: Any) -> Any:
+        nonlocal read
+        read += not data.test_mode
+        if read == nth:
+            raise InputError("The image X cannot be read.")
+        return prepare(data, index)
+
+    CocoDataset.prepare_data = prepare_data
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(toy_config: Path) -> dict[str, Any]:
     work = toy_config.parent / "uninterrupted"
@@ -72,6 +89,21 @@ def uninterrupted(toy_config: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("way", WAYS)
 def test_killed_five_times(toy_config: Path, uninterrupted: dict[str, Any], tmp_path: Path, way: str) -> None:
     assert kill_and_continue(toy_config, tmp_path / "work", way, **WAYS[way]) == uninterrupted
+
+
+def test_an_image_that_cannot_be_read_loses_no_iteration(
+    toy_config: Path, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    for image, said in (
+        (9, "after iteration 4 of .*, saved in .*interim.pth"),
+        (3, "after iteration 5 of .*epoch_1.pth"),
+    ):
+        assert run(toy_config, work, partial(lose_image, image)) == 2
+        *_, last = work.with_suffix(".log").read_text().splitlines()
+        assert re.search(rf"^error: The image X cannot be read. Training stopped {said}.*continue with --resume", last)
+    assert run(toy_config, work) == 0
+    assert state(work) == uninterrupted
 
 
 def test_killed_five_times_by_iterations(toy_config: Path, tmp_path: Path) -> None:

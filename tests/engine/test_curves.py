@@ -36,6 +36,16 @@ def test_a_resumed_run_continues_the_curves(tmp_path: Path) -> None:
     assert picture.std() > 10
 
 
+def test_lines_that_were_cut_short_are_passed_over(tmp_path: Path) -> None:
+    """As by a disk that was full, before a training is continued."""
+    write_run(tmp_path, "20260101_000000", [{"loss": 1.0, "step": 1}])
+    with (tmp_path / "20260101_000000" / "vis_data" / "scalars.json").open("ab") as file:
+        file.write(b'{"loss": 2.0, "st\n\0\0\0\n\xff\n[3]\n{"loss": 3.0}\n')
+    write_run(tmp_path, "20260102_000000", [{"loss": 4.0, "step": 2}])
+    assert {step: row["loss"] for step, row in read_scalars(tmp_path)[0].items()} == {1: 1.0, 2: 4.0}
+    assert draw_curves(tmp_path)
+
+
 LVIS = {"lvis/bbox_AP": 0.2, "lvis/bbox_AP50": 0.4, "lvis/bbox_AP75": 0.1, "lvis/segm_AP": 0.15, "lvis/bbox_APr": 0.0}
 
 

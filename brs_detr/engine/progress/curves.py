@@ -3,6 +3,8 @@
 import io
 import json
 import math
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +33,21 @@ def read_scalars(work_dir: str | Path) -> tuple[Rows, Rows]:
     training: Rows = {}
     evaluation: Rows = {}
     for path in sorted(Path(work_dir).glob("*/vis_data/scalars.json")):
-        for line in path.read_text().splitlines():
-            row = json.loads(line)
+        for row in whole_rows(path):
             if "loss" in row:
                 training[row["step"]] = row
             elif ap_labels(row):
                 evaluation[row["step"]] = row
     return training, evaluation
+
+
+def whole_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file, but for those that a kill or a full disk has cut short."""
+    for line in path.read_text(errors="replace").splitlines():
+        with suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and isinstance(row.get("step"), int):
+                yield row
 
 
 def plot(axes: Axes, rows: Rows, key: str, label: str, **style: Any) -> None:

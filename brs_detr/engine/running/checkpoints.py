@@ -1,5 +1,6 @@
 """Checkpoints of a training: a kill at any moment leaves a whole one, and what is loaded fits or is refused."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,19 @@ def write_whole_files() -> None:
 class WholeCheckpointHook(CheckpointHook):
     """mmengine's hook removes the outdated checkpoint before it writes the new one; this one after."""
 
-    best_ckpt_path: str | None
+    best_ckpt_path: str | None = None
     postponed = False
+
+    def before_train(self, runner: MMEngineRunner) -> None:
+        """The best checkpoint to be replaced is this folder's; that of the folder which is continued here stays."""
+        super().before_train(runner)
+        self.best_ckpt_path = self._in_this_folder(self.best_ckpt_path)
+        for key, path in getattr(self, "best_ckpt_path_dict", {}).items():
+            self.best_ckpt_path_dict[key] = self._in_this_folder(path)
+
+    def _in_this_folder(self, best: str | None) -> str | None:
+        path = best and self.file_backend.join_path(self.out_dir, os.path.basename(best))
+        return path if path and self.file_backend.isfile(path) else None
 
     def every_n_train_iters(self, runner: MMEngineRunner, n: int, start: int = 0) -> bool:
         """Every n iterations, or the first one after that whose gradients are used up."""
@@ -89,7 +101,7 @@ class WholeCheckpointHook(CheckpointHook):
         super()._save_best_checkpoint(runner, metrics)
         if self.best_ckpt_path is None:
             self.best_ckpt_path = outdated
-        elif outdated:
+        elif outdated and outdated != self.best_ckpt_path:  # a loop of iterations names all of them by its epoch 0
             self._remove(outdated)
 
     def _remove(self, path: str) -> None:
@@ -205,6 +217,8 @@ class Runner(MMEngineRunner):
         resuming.compare_with_checkpoint(self, configured)
         if Path(filename).parent.resolve() == Path(self.work_dir).resolve():
             self._note_saved(Path(filename), self.iter)
+        if self.iter >= self.max_iters:
+            self.logger.warning(f"{printable(filename)} has all {self.max_iters} iterations: --epochs trains for more.")
 
     def _note_saved(self, path: Path, iteration: int) -> None:
         self.saved = Saved(path, iteration, self.record.evaluated)

@@ -1,17 +1,20 @@
 """Checkpoints between those that the config asks for: every few minutes, before an evaluation, and for a signal."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from mmengine.dist import all_reduce, barrier, broadcast, is_main_process
+from mmengine.dist import all_reduce, barrier, broadcast, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from brs_detr.engine.running.divergence import DivergenceError
 from brs_detr.engine.running.loops import evaluation_is_due
 from brs_detr.engine.running.preemption import BEGINNING, SIGNALS, Preempted
 from brs_detr.engine.running.work_dir import INTERIM
+from brs_detr.errors import InputError, sentence
 from brs_detr.files import write_text
 
 
@@ -80,7 +83,7 @@ class InterimCheckpointHook(Hook):
             return
         signum, due = largest(SIGNALS.received, self.is_due(runner))
         if signum or due:
-            self.ensure_saved(runner, runner.iter + 1)
+            ensure_saved(runner, runner.iter + 1)
         if signum:
             raise Preempted(signum, reached(runner))
 
@@ -90,7 +93,7 @@ class InterimCheckpointHook(Hook):
         Unless it comes amid a step: nothing is saved then, and a signal waits for the step's end.
         """
         if self.started is not None and not accumulates(runner):
-            self.ensure_saved(runner, runner.iter)
+            ensure_saved(runner, runner.iter)
             SIGNALS.safe = reached(runner)
             if signum := largest(SIGNALS.received)[0]:  # while an epoch's checkpoint was written
                 raise Preempted(signum, reached(runner))
@@ -117,10 +120,25 @@ class InterimCheckpointHook(Hook):
         last = runner.saved.at if runner.saved else self.started
         return time.monotonic() - last >= 60 * self.minutes
 
-    def ensure_saved(self, runner: Runner, iteration: int) -> None:
-        """Save unless it is done; all processes call it."""
-        if runner.saved is None or runner.saved.iteration != iteration:
-            save(runner, Path(runner.work_dir, INTERIM), iteration)
+
+def ensure_saved(runner: Runner, iteration: int) -> None:
+    """Save unless it is done; all processes call it."""
+    if runner.saved is None or runner.saved.iteration != iteration:
+        save(runner, Path(runner.work_dir, INTERIM), iteration)
+
+
+def rescued(runner: Runner, error: InputError) -> InputError:
+    """An error that is no fault of the weights, such as an image that cannot be read: what it would lose is saved.
+
+    Not where there are several processes, of which this one alone knows of the error, nor in an evaluation, whose
+    weights may be averages, and before which all is saved.
+    """
+    if runner.iter and get_world_size() == 1 and SIGNALS.safe is None and not accumulates(runner):
+        with suppress(OSError, DivergenceError):
+            ensure_saved(runner, runner.iter)
+    if runner.saved is None:
+        return error
+    return InputError(f"{sentence(error)} Training stopped {reached(runner)}: mend this, and continue with --resume.")
 
 
 def save(runner: Runner, path: Path, iteration: int) -> None:

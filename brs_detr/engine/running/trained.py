@@ -51,6 +51,8 @@ def checkpoint_of(config: str, checkpoint: str | None) -> str:
     """
     if checkpoint is not None:
         return checkpoint
+    if not Path(config).exists() and not Path(config).suffix:
+        raise InputError(f"There is no work directory {config}: correct its name, or give a CONFIG and a CHECKPOINT.")
     if not Path(config).is_dir():
         raise InputError(f"A CHECKPOINT goes with {config}: only a work directory may stand alone.")
     return str(checkpoint_in(Path(config)))

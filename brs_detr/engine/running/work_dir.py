@@ -1,10 +1,15 @@
-"""The folder of a training: never written over unless asked."""
+"""The folder of a training: one training's at a time, and never written over unless asked."""
 
+import errno
+import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterable
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from brs_detr.errors import InputError
 from brs_detr.files import check_destination, write_text
@@ -16,12 +21,71 @@ WRITTEN_BY_TRAINING = re.compile(
     r"|\d{8}_\d{6}"
 )
 
+LOGS = re.compile(r"\d{8}_\d{6}")  # folders, of each start one
 CONVERTED = "data"  # the folder of annotations that are converted for a training, before it claims its directory
+LOCK = ".brs_detr.lock"  # which the training that is going on here has locked; a kill leaves the file, unlocked
 
 
-def written_by_training(folder: Path) -> list[Path]:
-    """What a training wrote, and nothing else."""
-    return [path for path in folder.iterdir() if WRITTEN_BY_TRAINING.fullmatch(path.name)]
+@contextmanager
+def locked(folder: str | Path) -> Iterator[None]:
+    """Keep other trainings out of a folder. It is made if need be, and removed again where an error leaves it empty.
+
+    The lock is POSIX's: it belongs to this process, not to its loaders' workers, and ends with it, however it ends.
+
+    Raises:
+        InputError: another process trains here, or the folder cannot be written to.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"The work directory {folder} is a file: choose another --work-dir.")
+    check_destination(folder / LAST)
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with (folder / LOCK).open("a+") as file:
+            _lock(file, folder)
+            try:
+                yield
+            finally:
+                (folder / LOCK).unlink(missing_ok=True)
+    except BaseException:
+        with suppress(OSError):
+            if made:
+                folder.rmdir()
+        raise
+
+
+def _lock(file: IO[str], folder: Path) -> None:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(file.fileno()), os.stat(folder / LOCK)):  # removed since it was opened
+            raise BlockingIOError(errno.EAGAIN, "")
+    except (BlockingIOError, FileNotFoundError, PermissionError):
+        file.seek(0)
+        raise InputError(
+            f"Another training ({file.read(200) or 'just started or ended'}) writes to the work directory {folder}: "
+            "wait for it, stop it, or choose another --work-dir."
+        ) from None
+    except OSError:  # some network disks have no locks
+        return
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}")
+    file.flush()
+
+
+def came_to_nothing(folder: Path) -> bool:
+    """Whether all that is here are configs and logs of starts that have not logged a loss."""
+    passed = {CONVERTED, LOCK, *(path.name for path in dumped_configs(folder))}
+    if any(folder.glob("*/vis_data/scalars.json")):
+        return False
+    return all(path.name in passed or LOGS.fullmatch(path.name) for path in folder.iterdir())
+
+
+def dumped_configs(folder: Path) -> list[Path]:
+    """The configs that trainings have left here, and nobody has changed: their logs hold the same."""
+    logged = [each / "vis_data" / "config.py" for each in folder.iterdir() if LOGS.fullmatch(each.name)]
+    contents = {each.read_bytes() for each in logged if each.is_file()}
+    return [path for path in folder.glob("*.py") if path.read_bytes() in contents]
 
 
 def check_unused(outdated: list[Path], needed: Iterable[str]) -> None:
@@ -36,26 +100,29 @@ def check_unused(outdated: list[Path], needed: Iterable[str]) -> None:
                 )
 
 
-def claim(folder: str | Path, *, resume: bool, overwrite: bool, needed: Iterable[str] = ()) -> None:
-    """Make sure that a training may write here.
+def claim(
+    folder: str | Path, *, resume: bool, overwrite: bool, needed: Iterable[str] = (), config: str | None = None
+) -> None:
+    """Make sure that a training may write here, into a folder that it has locked.
 
     needed: names of files, such as the checkpoint to load, that must not be discarded.
+    config: the training's own, which it writes again under this name.
 
     Raises:
-        InputError: the folder has content, and neither resume nor overwrite was asked for; or it cannot be written to.
+        InputError: the folder has content, and neither resume nor overwrite was asked for. The logs of starts that came
+            to nothing are none.
     """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"The work directory {folder} is a file: choose another --work-dir.")
-    check_destination(folder / LAST)
-    if resume or not folder.exists() or all(entry.name == CONVERTED for entry in folder.iterdir()):
+    if resume or not folder.exists():
         return
-    if not overwrite:
+    outdated = [path for path in dumped_configs(folder) if path.name != os.path.basename(config or "")]
+    if overwrite:
+        outdated += [path for path in folder.iterdir() if WRITTEN_BY_TRAINING.fullmatch(path.name)]
+    elif not came_to_nothing(folder):
         raise InputError(
             f"The work directory {folder} is not empty: continue its training with --resume, choose another "
             "--work-dir, or discard its checkpoints and logs with --overwrite."
         )
-    outdated = written_by_training(folder)
     check_unused(outdated, needed)
     for path in outdated:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
