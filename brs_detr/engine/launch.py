@@ -33,7 +33,7 @@ from brs_detr.engine.setup import normalisation, own_data, pipelines, views
 from brs_detr.engine.setup.config import load_config, rank_over_processes, set_epochs, strings, use_mixed_precision
 from brs_detr.engine.setup.own_data import OwnData
 from brs_detr.engine.train_options import NOTHING, TrainOptions
-from brs_detr.errors import InputError, printable
+from brs_detr.errors import InputError, printable, sentence
 from brs_detr.files import check_destination, write_json
 from brs_detr.weights import read_checkpoint
 
@@ -146,8 +146,8 @@ def run_training(runner: Runner, remarks: list[str]) -> None:
     except Exception as error:
         if reason := divergence.reason(error, runner.model, trained=runner.iter > 0):
             raise InputError(diverged(runner, reason)) from error
-        if isinstance(error, InputError):
-            raise interim.rescued(runner, error) from error
+        if isinstance(error, InputError) and (said := interim.rescued(runner)):
+            raise InputError(f"{sentence(error)} {said}") from error
         raise
     finally:
         console.close_progress(runner)

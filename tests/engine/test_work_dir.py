@@ -78,9 +78,9 @@ def fail_in(folder: Path, writes: bool) -> None:
 def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path: Path) -> None:
     for writes in (False, True):
         with pytest.raises(ValueError, match="wrong"):
-            fail_in(tmp_path / "work", writes)
-        assert (tmp_path / "work").exists() == writes
-    assert [path.name for path in (tmp_path / "work").iterdir()] == ["epoch_1.pth"]
+            fail_in(tmp_path / "dirs" / "work", writes)
+        assert (tmp_path / "dirs").exists() == writes
+    assert [path.name for path in (tmp_path / "dirs" / "work").iterdir()] == ["epoch_1.pth"]
 
 
 def test_content_is_refused_and_kept(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from brs_detr.engine.running.divergence import DivergenceError
 from brs_detr.engine.running.loops import evaluation_is_due
 from brs_detr.engine.running.preemption import BEGINNING, SIGNALS, Preempted
 from brs_detr.engine.running.work_dir import INTERIM
-from brs_detr.errors import InputError, sentence
 from brs_detr.files import write_text
 
 
@@ -127,8 +126,8 @@ def ensure_saved(runner: Runner, iteration: int) -> None:
         save(runner, Path(runner.work_dir, INTERIM), iteration)
 
 
-def rescued(runner: Runner, error: InputError) -> InputError:
-    """An error that is no fault of the weights, such as an image that cannot be read: what it would lose is saved.
+def rescued(runner: Runner) -> str | None:
+    """What to say of a training that an image which cannot be read has ended; what that would lose is saved.
 
     Not where there are several processes, of which this one alone knows of the error, nor in an evaluation, whose
     weights may be averages, and before which all is saved.
@@ -136,9 +135,7 @@ def rescued(runner: Runner, error: InputError) -> InputError:
     if runner.iter and get_world_size() == 1 and SIGNALS.safe is None and not accumulates(runner):
         with suppress(OSError, DivergenceError):
             ensure_saved(runner, runner.iter)
-    if runner.saved is None:
-        return error
-    return InputError(f"{sentence(error)} Training stopped {reached(runner)}: mend this, and continue with --resume.")
+    return f"Training stopped {reached(runner)}: mend this, and continue with --resume." if runner.saved else None
 
 
 def save(runner: Runner, path: Path, iteration: int) -> None:

@@ -28,7 +28,7 @@ LOCK = ".brs_detr.lock"  # which the training that is going on here has locked; 
 
 @contextmanager
 def locked(folder: str | Path) -> Iterator[None]:
-    """Keep other trainings out of a folder. It is made if need be, and removed again where an error leaves it empty.
+    """Keep other trainings out of a folder. It is made if need be, and removed where an error leaves it empty.
 
     The lock is POSIX's: it belongs to this process, not to its loaders' workers, and ends with it, however it ends.
 
@@ -39,7 +39,7 @@ def locked(folder: str | Path) -> Iterator[None]:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"The work directory {folder} is a file: choose another --work-dir.")
     check_destination(folder / LAST)
-    made = not folder.exists()
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with (folder / LOCK).open("a+") as file:
@@ -49,9 +49,9 @@ def locked(folder: str | Path) -> Iterator[None]:
             finally:
                 (folder / LOCK).unlink(missing_ok=True)
     except BaseException:
-        with suppress(OSError):
-            if made:
-                folder.rmdir()
+        with suppress(OSError):  # something is in it
+            for each in made:
+                each.rmdir()
         raise
 
 
