@@ -1,13 +1,13 @@
 """Results of the trainings on digits: one line of a CSV each, and the table of means and spreads."""
 
 import csv
-import json
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 
+from brs_detr.engine.progress.curves import read_scalars
 from brs_detr.timing.loss_time import LOSS_TIME
 from brs_detr.timing.report import append_csv
 
@@ -23,21 +23,16 @@ COLUMNS = (*Run._fields, *METRICS.values(), "seconds", "loss_ms", "device", "tor
 
 def read(work_dir: Path) -> dict[str, float]:
     """AP at the end, and the medians of seconds an iteration and of milliseconds in the classification losses."""
-    rows = _scalars(work_dir)
-    training = [row for row in rows if "loss" in row]
-    evaluation = next(row for row in reversed(rows) if "coco/bbox_mAP" in row)
+    training, evaluations = read_scalars(work_dir)
+    evaluation = evaluations[max(evaluations)]
     scores = {name: evaluation[key] for key, name in METRICS.items() if key in evaluation}
-    seconds = median(row["time"] - row["data_time"] for row in training)
-    return scores | {"seconds": seconds, "loss_ms": 1000 * median(row[LOSS_TIME] for row in training)}
+    seconds = median(row["time"] - row["data_time"] for row in training.values())
+    return scores | {"seconds": seconds, "loss_ms": 1000 * median(row[LOSS_TIME] for row in training.values())}
 
 
 def aps(work_dir: Path) -> list[float]:
     """AP of every evaluation, in order."""
-    return [row["coco/bbox_mAP"] for row in _scalars(work_dir) if "coco/bbox_mAP" in row]
-
-
-def _scalars(work_dir: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for file in work_dir.glob("*/vis_data/scalars.json") for line in file.open()]
+    return [row["coco/bbox_mAP"] for _, row in sorted(read_scalars(work_dir)[1].items())]
 
 
 def append(path: Path, run: Run, result: dict[str, float]) -> None:

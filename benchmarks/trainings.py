@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TypeVar
 import torch
 
 from brs_detr.engine import launch
+from brs_detr.engine.running import work_dir
+from brs_detr.engine.running.resuming import LAST
 from brs_detr.engine.train_options import TrainOptions
 from brs_detr.timing.report import environment
 
@@ -23,10 +26,15 @@ def where() -> dict[str, str]:
 
 
 def train_quietly(config: Path, epochs: int, seed: int) -> Path:
-    """Train a config, and return the work directory, ``run`` beside it; in ``log.txt`` is what the training said."""
+    """Train a config, and return the work directory, ``run`` beside it; in ``log.txt`` is what the training said.
+
+    One that was killed goes on, and ends as if it had not been; one that has ended is repeated.
+    """
     folder = config.parent / "run"
-    options = TrainOptions(folder=str(folder), overwrite=True, epochs=epochs, seed=seed)
-    with (config.parent / "log.txt").open("w") as log, redirect_stdout(log), redirect_stderr(log):
+    killed = bool(work_dir.checkpoints(folder)) and not (folder / "training.json").exists()
+    start = TrainOptions(resume=LAST) if killed else TrainOptions(overwrite=True)
+    options = replace(start, folder=str(folder), epochs=epochs, seed=seed)
+    with (config.parent / "log.txt").open("a") as log, redirect_stdout(log), redirect_stderr(log):
         launch.train(str(config), options)
     return folder
 

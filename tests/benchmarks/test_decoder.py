@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from benchmarks import decoder, digits_configs
+from benchmarks import decoder, digits_configs, trainings
 from benchmarks.decoder import NMS, Run
 from benchmarks.decoder_changes import CHANGES, PLAN, PUBLISHED, QUICK_START
 
@@ -41,8 +41,8 @@ def test_a_training_is_measured_by_all_heads_and_on_other_images(
     scores = {"on": 0.5, "one-stage": 0.6, "two-stage": 0.7}
 
     def trained(config: Path, epochs: int, seed: int) -> Path:
-        rows = [{"loss": 1.0, "time": 0.5, "data_time": 0.1, "loss_time": 0.01}]
-        rows += [{"coco/bbox_mAP": ap, "coco/bbox_mAP_50": 2 * ap} for ap in (0.1, 0.3)]
+        rows = [{"loss": 1.0, "time": 0.5, "data_time": 0.1, "loss_time": 0.01, "step": 1}]
+        rows += [{"coco/bbox_mAP": ap, "coco/bbox_mAP_50": 2 * ap, "step": n} for n, ap in ((2, 0.1), (4, 0.3))]
         (config.parent / "run" / "1" / "vis_data").mkdir(parents=True)
         (config.parent / "run" / "1" / "vis_data" / "scalars.json").write_text("\n".join(map(json.dumps, rows)))
         return config.parent / "run"
@@ -60,6 +60,17 @@ def test_a_training_is_measured_by_all_heads_and_on_other_images(
         **{"by NMS": 0.55, "ATSS head": 0.6, "RoI head": 0.7},
         **{"test AP": 0.05, "test AP by NMS": pytest.approx(0.055)},
     }
+
+
+def test_a_training_that_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str | None, bool]] = []
+    monkeypatch.setattr(trainings.launch, "train", lambda _, given: asked.append((given.resume, given.overwrite)))
+    for name in ("log.txt", "run/epoch_1.pth", "run/training.json"):  # what there is after each
+        trainings.train_quietly(tmp_path / "config.py", 3, 0)
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    trainings.train_quietly(tmp_path / "config.py", 3, 0)
+    assert asked == [(None, True), (None, True), ("last", False), (None, True)]
 
 
 def test_the_table_has_means_over_seeds(tmp_path: Path) -> None:
