@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from brs_detr.data.conversion import Labelled, Object, an_object, as_splits, box_around
-from brs_detr.data.layouts import IMAGES, Files, Split
+from brs_detr.data.layouts import IMAGES, Files, Split, text_of
 from brs_detr.data.split_lists import SplitLists
 from brs_detr.errors import InputError
 
@@ -97,7 +97,7 @@ def of_polygon(path: Path, name: str, numbers: Iterable[float | str]) -> Object:
 
 def labelme_images(files: Files) -> Iterable[Labelled]:
     for path in files.of_kind({".json"}):
-        if b'"shapes"' not in path.read_bytes():
+        if b'"shapes"' not in text_of(path):
             continue
         try:
             content = json.loads(path.read_bytes())

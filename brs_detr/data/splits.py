@@ -8,7 +8,7 @@ from pathlib import Path
 
 from brs_detr.data import layouts, yolo
 from brs_detr.data.annotation_files import read_annotation_files
-from brs_detr.data.coco_file import Content, counted, listed
+from brs_detr.data.coco_file import Content, counted, listed, read_lists
 from brs_detr.data.coco_parts import read_coco
 from brs_detr.data.layouts import IMAGES, Files, Split
 from brs_detr.data.split_lists import SplitLists, divided, part
@@ -33,8 +33,10 @@ def find_splits(data: Path, share: float | None = None, seed: int = 0) -> tuple[
         raise InputError(f"--split {share:g} is no share of the images: give a number between 0 and 1, such as 0.2.")
     splits = read_layout(data)
     if "train" not in splits:
+        first = next(iter(splits.values())).source
         raise InputError(
-            f"{data} has a {listed(list(splits))} split, but none to train on: name one of its files train."
+            f"{data} has a {listed(list(splits))} split ({first}), but none of that format to train on: give it a file "
+            "whose name says train."
         )
     if "test" in splits and not splits["test"].content.get("annotations"):
         del splits["test"]
@@ -81,9 +83,20 @@ def _as_they_lie(data: Path, files: Files) -> dict[str, Split]:
     raise InputError(
         f"{data} has no layout that is known. What was looked for: {layouts.LOOKED_FOR}. There are "
         f"{len(files.of_kind(IMAGES))} images in {len(files.names)} folders, and "
-        f"{len(files.of_kind({'.json', '.yaml', '.yml'}))} JSON and YAML files of another kind. "
+        f"{len(files.of_kind({'.json', '.yaml', '.yml'}))} JSON and YAML files of another kind. {lacking(files)}"
         "CONTRIBUTING.md says how to convert other formats."
     )
+
+
+def lacking(files: Files) -> str:
+    """Why a JSON file is not read, first one that names a split; nothing where there is none."""
+    paths = sorted(files.of_kind({".json"}), key=lambda path: files.split_of(path) is None)
+    try:
+        for path in paths[:1]:
+            read_lists(path)
+    except InputError as error:
+        return f"{error} "
+    return ""
 
 
 def unlisted(files: Files, splits: Iterable[Split]) -> list[str]:
