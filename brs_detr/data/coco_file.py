@@ -76,6 +76,7 @@ def is_box(value: Any) -> bool:
 
 INTEGER = Rule(lambda value: type(value) is int, "an integer")
 TEXT = Rule(lambda value: isinstance(value, str), "a string")
+NAME = Rule(lambda value: isinstance(value, str) and bool(value.strip()), "a string that is not blank")
 SIDE = Rule(lambda value: type(value) is int and value > 0, "a positive integer")
 RULES = {
     "images": {"file_name": TEXT, "height": SIDE, "id": INTEGER, "width": SIDE},
@@ -87,7 +88,7 @@ RULES = {
         "area": Rule(is_number, "a finite number", required=False),
         "iscrowd": Rule(lambda value: value in (0, 1), "0 or 1", required=False),
     },
-    "categories": {"id": INTEGER, "name": TEXT},
+    "categories": {"id": INTEGER, "name": NAME},
 }
 
 
