@@ -92,7 +92,7 @@ class Files:
 
 
 def text_of(path: Path) -> bytes:
-    """The bytes of a JSON file, to look for ASCII in: without the zeros that UTF-16 and UTF-32 put between.
+    """The bytes of a text file, to look for ASCII in: without the zeros that UTF-16 and UTF-32 put between.
 
     Raises:
         InputError: it cannot be read.
