@@ -12,7 +12,7 @@ from brs_detr.data.coco_file import Content, counted, listed, read_lists
 from brs_detr.data.coco_parts import read_coco
 from brs_detr.data.layouts import IMAGES, Files, Split
 from brs_detr.data.split_lists import SplitLists, divided, part
-from brs_detr.data.tables import read_tables
+from brs_detr.data.tables import read_tables, why_unread
 from brs_detr.errors import InputError
 
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"}
@@ -83,20 +83,21 @@ def _as_they_lie(data: Path, files: Files) -> dict[str, Split]:
     raise InputError(
         f"{data} has no layout that is known. What was looked for: {layouts.LOOKED_FOR}. There are "
         f"{len(files.of_kind(IMAGES))} images in {len(files.names)} folders, and "
-        f"{len(files.of_kind({'.json', '.yaml', '.yml'}))} JSON and YAML files of another kind. {lacking(files)}"
+        f"{len(files.of_kind({'.json', '.yaml', '.yml'}))} JSON and YAML files of another kind. {unread(files)}"
         "CONTRIBUTING.md says how to convert other formats."
     )
 
 
-def lacking(files: Files) -> str:
-    """Why a JSON file is not read, first one that names a split; nothing where there is none."""
+def unread(files: Files) -> str:
+    """Why a JSON file, one that names a split if there is one, and a table are not read; nothing without any."""
     paths = sorted(files.of_kind({".json"}), key=lambda path: files.split_of(path) is None)
+    reasons = [f"{why_unread(path)}. " for path in files.of_kind({".csv"})[:1]]
     try:
         for path in paths[:1]:
             read_lists(path)
     except InputError as error:
-        return f"{error} "
-    return ""
+        reasons.append(f"{error} ")
+    return "".join(reasons)
 
 
 def unlisted(files: Files, splits: Iterable[Split]) -> list[str]:

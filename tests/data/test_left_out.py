@@ -136,3 +136,32 @@ def test_every_shape_of_labelme(digits: Path, tmp_path: Path) -> None:
         "8 shapes of train bound no area and are left out (line, linestrip, point, points), the first in "
         f"{tmp_path}/000001.json."
     ]
+
+
+def test_a_table_with_other_columns(digits: Path, tmp_path: Path) -> None:
+    own.table(digits, tmp_path)
+    header, *lines = (tmp_path / "train_labels.csv").read_text().splitlines()
+    own.write_text(tmp_path / "train_labels.csv", "\n".join([header.replace("xmin", "begin"), *lines]))
+    lacking = r"train_labels\.csv has no column such as xmin, but image_path, begin, ymin, xmax, ymax, label"
+    with pytest.raises(InputError, match=f"{lacking}: correct it, or move it elsewhere"):
+        find_splits(tmp_path)
+    (tmp_path / "val_labels.csv").unlink()
+    with pytest.raises(InputError, match=rf"no layout that is known.*{lacking}\. "):
+        find_splits(tmp_path)
+
+
+@pytest.mark.parametrize(("text", "reason"), [("a,b\n", "no column"), ("", "none at all"), (None, "no line below")])
+def test_tables_that_are_left_out(digits: Path, tmp_path: Path, text: str | None, reason: str) -> None:
+    own.table(digits, tmp_path)
+    header = (tmp_path / "train_labels.csv").read_text().splitlines()[0]
+    (tmp_path / "test.csv").write_text(header if text is None else text)
+    remark = find_splits(tmp_path)[0]["train"].remarks[-1]
+    assert remark.startswith(f"1 tables are left out: {tmp_path}/test.csv has no ")
+    assert reason in remark
+
+
+def test_a_column_of_boxes_without_one_of_classes(digits: Path, tmp_path: Path) -> None:
+    own.copy_images(digits, "train", tmp_path)
+    (tmp_path / "train.csv").write_text('image_id,width,bbox\n000001,9,"[1, 2, 3, 4]"\n')
+    with pytest.raises(InputError, match=r"train\.csv has no column such as class, but image_id, width, bbox"):
+        find_splits(tmp_path, 0.5)
