@@ -32,12 +32,7 @@ def find_splits(data: Path, share: float | None = None, seed: int = 0) -> tuple[
     if share is not None and not 0 < share < 1:
         raise InputError(f"--split {share:g} is no share of the images: give a number between 0 and 1, such as 0.2.")
     splits = read_layout(data)
-    if "train" not in splits:
-        first = next(iter(splits.values())).source
-        raise InputError(
-            f"{data} has a {listed(list(splits))} split ({first}), but none of that format to train on: give it a file "
-            "whose name says train."
-        )
+    check_train(data, splits)
     if "test" in splits and not splits["test"].content.get("annotations"):
         del splits["test"]
     if "val" in splits and share is not None:
@@ -46,10 +41,18 @@ def find_splits(data: Path, share: float | None = None, seed: int = 0) -> tuple[
         raise InputError(f"{data} has nothing to validate on: add --split 0.2 to take a fifth of the training images.")
     if share is not None:
         splits["train"], splits["val"] = divide(splits["train"], share, seed)
-    classes = class_names(splits)
-    for name, split in splits.items():
-        agree(name, split, classes, splits["train"].source)
+    classes = agreed_classes(splits)
     return {name: splits[name] for name in layouts.WORDS if name in splits}, classes
+
+
+def check_train(data: Path, splits: dict[str, Split]) -> None:
+    """Raises InputError where there is nothing to train on."""
+    if "train" not in splits:
+        first = next(iter(splits.values())).source
+        raise InputError(
+            f"{data} has a {listed(list(splits))} split ({first}), but none of that format to train on: give it a file "
+            "whose name says train."
+        )
 
 
 def read_layout(data: Path) -> dict[str, Split]:
@@ -122,6 +125,18 @@ def divide(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     size = min(max(1, round(share * len(images))), len(images) - 1)
     first = Split(split.source, split.images, part(split.content, images[size:]), True, split.remarks)
     return first, Split(split.source, split.images, part(split.content, images[:size]), True)
+
+
+def agreed_classes(splits: dict[str, Split]) -> tuple[str, ...]:
+    """The classes to train on, which all splits have thereafter in that order.
+
+    Raises:
+        InputError: a split has objects of others.
+    """
+    classes = class_names(splits)
+    for name, split in splits.items():
+        agree(name, split, classes, splits["train"].source)
+    return classes
 
 
 def class_names(splits: dict[str, Split]) -> tuple[str, ...]:
