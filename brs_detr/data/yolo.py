@@ -33,32 +33,30 @@ def description(files: Files) -> tuple[Path, dict[str, Any]] | None:
     found = []
     for path in files.of_kind({".yaml", ".yml"}):
         content = read_yaml(path)
-        if isinstance(content, dict) and "valid" in content:
+        if "valid" in content:
             content.setdefault("val", content["valid"])
-        if isinstance(content, dict) and ("names" in content or "nc" in content) and set(SPLITS) & set(content):
+        if ("names" in content or "nc" in content) and set(SPLITS) & set(content):
             found.append((path, content))
     if len(found) > 1:
         raise InputError(f"{found[0][0]} and {found[1][0]} both describe data of YOLO: give --data one of them.")
     return found[0] if found else None
 
 
-def read_yaml(path: Path) -> Any:
-    """A YAML file's values, its class names as they are written; None of one that is none, nor looks like YOLO's.
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file's values, its class names as they are written; none of one that holds none, and is not YOLO's.
 
     Raises:
-        InputError: it is none, but looks like it.
+        InputError: it is no YAML, but looks like YOLO's.
     """
-    text = text_of(path)
     try:
         content = yaml.safe_load(raw := path.read_bytes())  # in UTF-8 or UTF-16
-        if isinstance(content, dict) and "names" in content:
-            as_text = yaml.load(raw, yaml.BaseLoader)  # in which yes, 3 and 1.10 are no other values
-            content["names"] = as_text.get("names", content["names"])
-    except (ValueError, yaml.YAMLError) as error:
-        if not all(re.search(keys, text, re.MULTILINE) for keys in KEYS):
-            return None
-        raise InputError(f"{path} is no YAML ({yaml_problem(error)}): correct it.") from error
-    return content
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        if all(re.search(keys, text_of(path), re.MULTILINE) for keys in KEYS):
+            raise InputError(f"{path} is no YAML ({yaml_problem(error)}): correct it.") from error
+        return {}
+    if isinstance(content, dict) and "names" in content:
+        content["names"] = yaml.load(raw, yaml.BaseLoader).get("names", content["names"])  # text, also yes and 1.10
+    return content if isinstance(content, dict) else {}
 
 
 def list_of_classes(files: Files) -> tuple[Path, dict[str, Any]] | None:
@@ -85,8 +83,7 @@ def class_names(path: Path, content: dict[str, Any]) -> list[str]:
     Raises:
         InputError: they have other numbers than 0, 1, 2, ..., two have one name, or there are not `nc`.
     """
-    number = content.get("nc")
-    names: Any = content.get("names", number)
+    names: Any = content.get("names", number := content.get("nc"))
     if isinstance(names, int):
         names = [str(number) for number in range(names)]
     if isinstance(names, dict) and sorted(map(str, names)) == sorted(map(str, range(len(names)))):
@@ -149,9 +146,8 @@ def labels_of(image: Path) -> Path:
 def object_of(line: str, width: int, height: int, classes: int, keypoints: int = 0) -> dict[str, Any]:
     """COCO's fields of a line ``class x y width height`` (of the centre) or ``class x y x y x y ...``.
 
-    keypoints: how many numbers of them follow each box; they are left out, and there are no polygons then.
-
     Its coordinates are parts of the image's size, the result is in pixels. A polygon becomes its box, and a mask.
+    keypoints: how many numbers of them follow each box; they are left out, and there are no polygons then.
 
     Raises:
         ValueError: it is none of them.
