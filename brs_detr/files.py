@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whatever kills the program."""
+"""Files that appear whole or not at all, whatever kills the program; and what is wrong with one of YAML."""
 
 import json
 import math
@@ -70,6 +70,12 @@ def write_text(path: str | Path, content: str) -> None:
 def write_json(path: str | Path, content: Any, indent: int = 2) -> None:
     """Write a whole file of valid JSON, which knows neither NaN nor infinity: these become null."""
     write_text(path, json.dumps(_without_nan(content), indent=indent, allow_nan=False) + "\n")
+
+
+def yaml_problem(error: Exception) -> str:
+    """What PyYAML says of a file, and of which line."""
+    what, mark = getattr(error, "problem", None) or error, getattr(error, "problem_mark", None)
+    return f"{what}, line {mark.line + 1}" if mark else str(what)
 
 
 def _without_nan(content: Any) -> Any:

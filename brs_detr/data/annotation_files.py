@@ -1,19 +1,25 @@
 """A file an image: Pascal VOC's XML (LabelImg's, Roboflow's) and LabelMe's JSON; and CVAT's XML of all images."""
 
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
 
-from brs_detr.data.conversion import Labelled, Object, an_object, as_splits, box_around
-from brs_detr.data.layouts import IMAGES, Files, Split
+from brs_detr.data.conversion import Labelled, Object, an_object, as_splits, box_around, box_around_turned
+from brs_detr.data.layouts import IMAGES, Files, Split, text_of
 from brs_detr.data.split_lists import SplitLists
 from brs_detr.errors import InputError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
-SIDES = ("xtl", "ytl", "xbr", "ybr")  # as CVAT calls them
+SIDES = {  # of CVAT's shapes, as it calls them
+    "box": ("xtl", "ytl", "xbr", "ybr"),
+    "ellipse": ("cx", "cy", "rx", "ry"),
+    "mask": ("left", "top", "width", "height"),
+}
+NO_AREA = {"point", "points", "line", "linestrip"}  # LabelMe's
 
 
 def read_annotation_files(files: Files) -> dict[str, Split]:
@@ -66,7 +72,7 @@ def of_xml(path: Path) -> Iterable[Labelled]:
         name = root.findtext("filename") or path.stem
         return [Labelled(name.strip(), path, [of_voc(path, each) for each in root.iter("object")])]
     if root.tag == "annotations" and root.find("image") is not None:
-        return [Labelled(each.get("name") or "", path, list(of_cvat(path, each))) for each in root.iter("image")]
+        return [cvat_image(path, each) for each in root.iter("image")]
     return []
 
 
@@ -77,12 +83,38 @@ def of_voc(path: Path, entry: ElementTree.Element) -> Object:
     return found._replace(ignored=(entry.findtext("difficult") or "").strip() == "1")  # as VOC's evaluation does
 
 
-def of_cvat(path: Path, image: ElementTree.Element) -> Iterable[Object]:
-    """Boxes and polygons; other shapes are left out."""
-    for box in image.iter("box"):
-        yield an_object(path, box.get("label") or "", [box.get(side) or "" for side in SIDES])
-    for polygon in image.iter("polygon"):
-        yield of_polygon(path, polygon.get("label") or "", re.split("[,;]", polygon.get("points") or ""))
+def cvat_image(path: Path, image: ElementTree.Element) -> Labelled:
+    labelled = Labelled(image.get("name") or "", path)
+    for shape in image:
+        if shape.tag in SIDES or shape.tag == "polygon":
+            labelled.objects.append(of_cvat(path, shape))
+        elif shape.tag != "tag":  # which is said of the whole image
+            labelled.left_out.append(shape.tag)
+    return labelled
+
+
+def of_cvat(path: Path, shape: ElementTree.Element) -> Object:
+    """A polygon, or the box around anything else, which may be turned."""
+    name = shape.get("label") or ""
+    if shape.tag == "polygon":
+        return of_polygon(path, name, re.split("[,;]", shape.get("points") or ""))
+    x, y, u, v = box = tuple(number_of(shape, side) for side in SIDES[shape.tag])
+    if shape.tag == "ellipse":
+        box = x - u, y - v, x + u, y + v
+    elif shape.tag == "mask":
+        box = x, y, x + u, y + v
+    if shape.get("rotation"):
+        box = box_around_turned(box, number_of(shape, "rotation"), shape.tag == "ellipse")
+    return an_object(path, name, box)
+
+
+def number_of(shape: ElementTree.Element, attribute: str) -> float:
+    """Not a number where the attribute is none, or infinite."""
+    try:
+        value = float(shape.get(attribute) or math.nan)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan
 
 
 def of_polygon(path: Path, name: str, numbers: Iterable[float | str]) -> Object:
@@ -97,12 +129,14 @@ def of_polygon(path: Path, name: str, numbers: Iterable[float | str]) -> Object:
 
 def labelme_images(files: Files) -> Iterable[Labelled]:
     for path in files.of_kind({".json"}):
-        if b'"shapes"' not in path.read_bytes():
+        if b'"shapes"' not in text_of(path):
             continue
         try:
             content = json.loads(path.read_bytes())
             name = content["imagePath"] or path.stem
-            yield Labelled(name, path, [of_labelme(path, each) for each in content["shapes"]])
+            left_out = [each["shape_type"] for each in content["shapes"] if each.get("shape_type") in NO_AREA]
+            shapes = [each for each in content["shapes"] if each.get("shape_type") not in NO_AREA]
+            yield Labelled(name, path, [of_labelme(path, each) for each in shapes], left_out)
         except InputError:
             raise
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -110,13 +144,13 @@ def labelme_images(files: Files) -> Iterable[Labelled]:
 
 
 def of_labelme(path: Path, shape: dict) -> Object:
-    """A rectangle from two corners, a circle from its centre and a point of it, anything else a polygon."""
+    """A rectangle or a mask from two corners, a circle from its centre and a point of it, anything else a polygon."""
     points = [float(value) for point in shape["points"] for value in point]
     name, kind = str(shape["label"] or ""), shape.get("shape_type")
     if kind == "circle" and len(points) == 4:
         x, y, u, v = points
         radius = ((x - u) ** 2 + (y - v) ** 2) ** 0.5
         return an_object(path, name, (x - radius, y - radius, x + radius, y + radius))
-    if kind == "rectangle" and len(points) >= 4:
+    if kind in ("rectangle", "mask") and len(points) >= 4:
         return an_object(path, name, box_around(tuple(points)))
     return of_polygon(path, name, points)

@@ -108,8 +108,8 @@ def mask_remarks(source: CocoSource, content: Content, remedy: str) -> list[str]
     return counted(empty, "annotations have an empty segmentation") if empty < len(annotations) else []
 
 
-def check_source(source: CocoSource) -> Report:
-    """Check a file, and that its images are there.
+def check_source(source: CocoSource, converted: Content | None = None) -> Report:
+    """Check a file, or what was converted from one of another format, and that its images are there.
 
     Raises:
         InputError: the data cannot be used.
@@ -118,7 +118,7 @@ def check_source(source: CocoSource) -> Report:
     if not source.root.is_dir():
         remedy = f"write it {write_digits}" if write_digits else "set data_root"
         raise InputError(f"The data folder {source.root} does not exist: {remedy}.")
-    content, mended = read_annotations(source.annotations)
+    content, mended = (converted, []) if converted else read_annotations(source.annotations)
     if source.purpose and not content.get("annotations"):
         raise InputError(f"The annotation file {source.annotations} has no annotations {source.purpose}.")
     classes = check_categories(source, content)

@@ -76,6 +76,7 @@ def is_box(value: Any) -> bool:
 
 INTEGER = Rule(lambda value: type(value) is int, "an integer")
 TEXT = Rule(lambda value: isinstance(value, str), "a string")
+NAME = Rule(lambda value: isinstance(value, str) and bool(value.strip()), "a string that is not blank")
 SIDE = Rule(lambda value: type(value) is int and value > 0, "a positive integer")
 RULES = {
     "images": {"file_name": TEXT, "height": SIDE, "id": INTEGER, "width": SIDE},
@@ -87,7 +88,7 @@ RULES = {
         "area": Rule(is_number, "a finite number", required=False),
         "iscrowd": Rule(lambda value: value in (0, 1), "0 or 1", required=False),
     },
-    "categories": {"id": INTEGER, "name": TEXT},
+    "categories": {"id": INTEGER, "name": NAME},
 }
 
 
@@ -103,7 +104,7 @@ def parse(path: Path) -> tuple[Any, list[str]]:
             f"The annotation file {path} is not in COCO format: its lists are nested too deeply."
         ) from error
     except ValueError as error:
-        raise InputError(f"The annotation file {path} is not JSON ({error}).") from error
+        raise InputError(f"The annotation file {path} is not JSON ({error}): write it anew, or remove it.") from error
     encoding = json.detect_encoding(raw)
     plain = encoding == "utf-8"
     return content, [] if plain else [f"it is encoded as {encoding}, read here as plain utf-8 is"]
@@ -162,18 +163,30 @@ def mend(annotations: list[Content]) -> list[str]:
     return remarks
 
 
-def read_annotations(path: Path) -> tuple[Content, list[str]]:
-    """A COCO file's content, mended, and remarks on what was mended.
+def read_lists(path: Path) -> tuple[Content, list[str]]:
+    """A COCO file's lists as they stand, and a remark on its encoding.
 
     Raises:
-        InputError: it is missing, not JSON, not in COCO format, or an entry is malformed.
+        InputError: it is missing, not JSON, or not in COCO format.
     """
     content, remarks = parse(path)
     lists = content if isinstance(content, dict) else {}
     wrong = [key for key in ("images", "categories") if not isinstance(lists.get(key), list)]
     wrong += ["annotations"] if not isinstance(lists.get("annotations", []), list) else []
     if wrong:
-        raise InputError(f"The annotation file {path} is not in COCO format: it has no list of {wrong[0]}.")
+        raise InputError(
+            f"The annotation file {path} is not in COCO format: it has no list of {wrong[0]}, so correct or remove it."
+        )
+    return lists, remarks
+
+
+def read_annotations(path: Path) -> tuple[Content, list[str]]:
+    """A COCO file's content, mended, and remarks on what was mended.
+
+    Raises:
+        InputError: it is missing, not JSON, not in COCO format, or an entry is malformed.
+    """
+    lists, remarks = read_lists(path)
     if not lists["images"]:
         raise InputError(f"The annotation file {path} lists no images.")
     for image in lists["images"]:

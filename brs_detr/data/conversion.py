@@ -1,11 +1,13 @@
 """Annotations that name classes and give boxes in pixels, from whatever format, as COCO's content."""
 
+import math
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from brs_detr.data.coco_file import Content, is_number
+from brs_detr.data.coco_file import Content, counted, is_number, listed
 from brs_detr.data.image_folders import find_images
 from brs_detr.data.images import sizes_of
 from brs_detr.data.layouts import WORDS, Files, Split
@@ -27,11 +29,15 @@ class Object(NamedTuple):
 
 @dataclass
 class Labelled:
-    """An image by the name that its annotations give it, and its objects. source: the file that holds them."""
+    """An image by the name that its annotations give it, and its objects.
+
+    source: the file that holds them. left_out: the kind of each shape there that bounds no area.
+    """
 
     name: str
     source: Path
     objects: list[Object] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 def an_object(source: Path, name: str, box: Iterable[float | str], polygon: Iterable[float] = ()) -> Object:
@@ -44,10 +50,10 @@ def an_object(source: Path, name: str, box: Iterable[float | str], polygon: Iter
         numbers, corners = tuple(map(float, box)), tuple(map(float, polygon))
     except (TypeError, ValueError):
         numbers, corners = (), ()
-    if len(numbers) != 4 or not all(map(is_number, (*numbers, *corners))) or not name:
+    if len(numbers) != 4 or not all(map(is_number, (*numbers, *corners))) or not name.strip():
         raise InputError(
-            f"{source} has an object {name or 'without a class'} with the box {list(box)!r}: a class and four finite "
-            "numbers are needed. Correct or remove it."
+            f"{source} has an object {name.strip() or 'without a class'} with the box {list(box)!r}: a class and four "
+            "finite numbers are needed. Correct or remove it."
         )
     x1, y1, x2, y2 = numbers
     return Object(name, (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)), corners)
@@ -70,6 +76,7 @@ def as_split(files: Files, source: Path, name: str, labelled: list[Labelled]) ->
     for each, file in zip(labelled, split.files, strict=True):
         if not file.is_file():
             raise InputError(f"The image {each.name} of {each.source} is not below {files.folder}: put it there.")
+    split.remarks += left_out_remarks(name, labelled)
     sizes = sizes_of(split.files)
     classes = sorted({each.name for image in labelled for each in image.objects})
     numbers = {each: number for number, each in enumerate(classes, 1)}
@@ -82,6 +89,14 @@ def as_split(files: Files, source: Path, name: str, labelled: list[Labelled]) ->
             annotations.append(fields)
     split.content.update(annotations=annotations, categories=[{"id": n, "name": each} for each, n in numbers.items()])
     return split
+
+
+def left_out_remarks(split: str, labelled: list[Labelled]) -> list[str]:
+    """A remark on shapes that are no objects."""
+    kinds = [kind for each in labelled for kind in each.left_out]
+    first = next((each.source for each in labelled if each.left_out), None)
+    remark = f"shapes of {split} bound no area and are left out ({listed(sorted({*kinds}))}), the first in {first}."
+    return counted(len(kinds), remark)
 
 
 def coco_fields(entry: Object, width: int, height: int) -> Content:
@@ -98,3 +113,13 @@ def coco_fields(entry: Object, width: int, height: int) -> Content:
 def box_around(corners: tuple[float, ...]) -> tuple[float, float, float, float]:
     """x1 y1 x2 y2 of the points x y x y ..."""
     return min(corners[::2]), min(corners[1::2]), max(corners[::2]), max(corners[1::2])
+
+
+def box_around_turned(box: tuple[float, ...], degrees: float, ellipse: bool) -> tuple[float, ...]:
+    """x1 y1 x2 y2 around a box, or around the ellipse that fills it, turned about its centre."""
+    x1, y1, x2, y2 = box
+    width, height, turn = (x2 - x1) / 2, (y2 - y1) / 2, math.radians(degrees)
+    together = math.hypot if ellipse else operator.add
+    cos, sin = abs(math.cos(turn)), abs(math.sin(turn))
+    across, down = together(width * cos, height * sin), together(width * sin, height * cos)
+    return (x1 + x2) / 2 - across, (y1 + y2) / 2 - down, (x1 + x2) / 2 + across, (y1 + y2) / 2 + down

@@ -6,10 +6,11 @@ Names decide nothing but the split. A file is a COCO file by what it holds.
 import os
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from brs_detr.data.coco_file import Content
+from brs_detr.data.coco_file import Content, parse, read_lists
 from brs_detr.errors import InputError
 
 WORDS = {  # of a path that tell its split
@@ -19,6 +20,7 @@ WORDS = {  # of a path that tell its split
 }
 IMAGE_WORDS = {"image", "images", "img", "imgs", "jpegimages", "photos", "pictures", "rgb"}
 MASK_WORDS = {"annotation", "annotations", "depth", "gt", "label", "labels", "mask", "masks", "thumbnails"}
+ANNOTATIONS = {".json", ".csv", ".xml"}
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 LOOKED_FOR = (
     "COCO files (.json with lists of images and categories) such as annotations/instances_train2017.json, "
@@ -89,27 +91,60 @@ class Files:
         return name in self.names.get(Path(folder), ())
 
 
-def is_coco(path: Path) -> bool:
-    """Whether a JSON file has COCO's lists; it is not parsed, for it may be large."""
+def text_of(path: Path) -> bytes:
+    """The bytes of a text file, to look for ASCII in: without the zeros that UTF-16 and UTF-32 put between.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+    return content.replace(b"\0", b"") if b"\0" in content[:4] else content
+
+
+def is_coco(path: Path) -> bool:
+    """Whether a JSON file has COCO's lists; it is not parsed, for it may be large."""
+    content = text_of(path)
     return all(re.search(rb'"%s"\s*:\s*\[' % name, content) for name in (b"images", b"categories"))
 
 
 def annotation_files(files: Files) -> dict[str, list[Path]]:
-    """The COCO files of each split; those of no split are to be trained on, if all are. None where there are none."""
-    found = [path for path in files.of_kind({".json"}) if is_coco(path)]
-    if len(found) == 1:
-        return {"train": found}
+    """The COCO files of each split; those of no split are to be trained on, if all are. None where there are none.
+
+    A single file is to be trained on whatever its name, unless another annotation file says that it is for that.
+
+    Raises:
+        InputError: a JSON file that names a split is none of COCO's, see `check_others`.
+    """
+    every = files.of_kind({".json"})
+    found = [path for path in every if is_coco(path)]
     by_split: dict[str | None, list[Path]] = defaultdict(list)
     for path in found:
         by_split[files.split_of(path)].append(path)
+    if found:
+        check_others(files, sorted({*every} - {*found}), by_split)
     nameless = by_split.pop(None, [])
     if nameless and not by_split:
         return {"train": nameless}
+    others = (path for path in files.of_kind(ANNOTATIONS) if path not in found)
+    if len(found) == 1 and not any(files.split_of(path) == "train" for path in others):
+        return {"train": found}
     return {split: _boxes_alone(by_split[split]) for split in WORDS if split in by_split}
+
+
+def check_others(files: Files, paths: list[Path], known: Mapping[str | None, list[Path]]) -> None:
+    """JSON files beside COCO's: none that names a split is left out in silence.
+
+    Raises:
+        InputError: one is no JSON, or has the name of a split of which no COCO file is `known`.
+    """
+    for path in paths:
+        if files.split_of(path):
+            parse(path)
+        if (named := files.split_of(files.folder / path.name)) and named not in known:
+            read_lists(path)
 
 
 def _boxes_alone(paths: list[Path]) -> list[Path]:

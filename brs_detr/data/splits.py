@@ -8,11 +8,11 @@ from pathlib import Path
 
 from brs_detr.data import layouts, yolo
 from brs_detr.data.annotation_files import read_annotation_files
-from brs_detr.data.coco_file import Content, counted, listed
+from brs_detr.data.coco_file import Content, counted, listed, read_lists
 from brs_detr.data.coco_parts import read_coco
 from brs_detr.data.layouts import IMAGES, Files, Split
 from brs_detr.data.split_lists import SplitLists, divided, part
-from brs_detr.data.tables import read_tables
+from brs_detr.data.tables import read_tables, why_unread
 from brs_detr.errors import InputError
 
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"}
@@ -32,10 +32,7 @@ def find_splits(data: Path, share: float | None = None, seed: int = 0) -> tuple[
     if share is not None and not 0 < share < 1:
         raise InputError(f"--split {share:g} is no share of the images: give a number between 0 and 1, such as 0.2.")
     splits = read_layout(data)
-    if "train" not in splits:
-        raise InputError(
-            f"{data} has a {listed(list(splits))} split, but none to train on: name one of its files train."
-        )
+    check_train(data, splits)
     if "test" in splits and not splits["test"].content.get("annotations"):
         del splits["test"]
     if "val" in splits and share is not None:
@@ -44,10 +41,18 @@ def find_splits(data: Path, share: float | None = None, seed: int = 0) -> tuple[
         raise InputError(f"{data} has nothing to validate on: add --split 0.2 to take a fifth of the training images.")
     if share is not None:
         splits["train"], splits["val"] = divide(splits["train"], share, seed)
-    classes = class_names(splits)
-    for name, split in splits.items():
-        agree(name, split, classes, splits["train"].source)
+    classes = agreed_classes(splits)
     return {name: splits[name] for name in layouts.WORDS if name in splits}, classes
+
+
+def check_train(data: Path, splits: dict[str, Split]) -> None:
+    """Raises InputError where there is nothing to train on."""
+    if "train" not in splits:
+        first = next(iter(splits.values())).source
+        raise InputError(
+            f"{data} has a {listed(list(splits))} split ({first}), but none of that format to train on: give it a file "
+            "whose name says train."
+        )
 
 
 def read_layout(data: Path) -> dict[str, Split]:
@@ -81,9 +86,21 @@ def _as_they_lie(data: Path, files: Files) -> dict[str, Split]:
     raise InputError(
         f"{data} has no layout that is known. What was looked for: {layouts.LOOKED_FOR}. There are "
         f"{len(files.of_kind(IMAGES))} images in {len(files.names)} folders, and "
-        f"{len(files.of_kind({'.json', '.yaml', '.yml'}))} JSON and YAML files of another kind. "
+        f"{len(files.of_kind({'.json', '.yaml', '.yml'}))} JSON and YAML files of another kind. {unread(files)}"
         "CONTRIBUTING.md says how to convert other formats."
     )
+
+
+def unread(files: Files) -> str:
+    """Why a JSON file, one that names a split if there is one, and a table are not read; nothing without any."""
+    paths = sorted(files.of_kind({".json"}), key=lambda path: files.split_of(path) is None)
+    reasons = [f"{why_unread(path)}. " for path in files.of_kind({".csv"})[:1]]
+    try:
+        for path in paths[:1]:
+            read_lists(path)
+    except InputError as error:
+        reasons.append(f"{error} ")
+    return "".join(reasons)
 
 
 def unlisted(files: Files, splits: Iterable[Split]) -> list[str]:
@@ -108,6 +125,18 @@ def divide(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     size = min(max(1, round(share * len(images))), len(images) - 1)
     first = Split(split.source, split.images, part(split.content, images[size:]), True, split.remarks)
     return first, Split(split.source, split.images, part(split.content, images[:size]), True)
+
+
+def agreed_classes(splits: dict[str, Split]) -> tuple[str, ...]:
+    """The classes to train on, which all splits have thereafter in that order.
+
+    Raises:
+        InputError: a split has objects of others.
+    """
+    classes = class_names(splits)
+    for name, split in splits.items():
+        agree(name, split, classes, splits["train"].source)
+    return classes
 
 
 def class_names(splits: dict[str, Split]) -> tuple[str, ...]:

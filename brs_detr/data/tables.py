@@ -4,6 +4,7 @@ import csv
 from collections import defaultdict
 from pathlib import Path
 
+from brs_detr.data.coco_file import listed
 from brs_detr.data.conversion import Labelled, an_object, as_splits
 from brs_detr.data.layouts import WORDS, Files, Split
 from brs_detr.errors import InputError
@@ -26,17 +27,36 @@ def read_tables(files: Files) -> dict[str, Split]:
     """The splits of a folder with such files; none where there are none.
 
     Raises:
-        InputError: a line is malformed, or two files are of one split.
+        InputError: a line is malformed, two files are of one split, or the only one of a split has other columns.
     """
     sources: dict[str, Path] = {}
     labelled: dict[str, list[Labelled]] = {}
+    unread: list[Path] = []
     for path in files.of_kind({".csv"}):
-        for named, images in (read_table(path) or {}).items():
+        table = read_table(path)
+        unread += [] if table else [path]
+        for named, images in table.items():
             split = named or files.split_of(path) or "train"
             if split in sources:
                 raise InputError(f"{sources[split]} and {path} both seem to be the {split} split: move one elsewhere.")
             sources[split], labelled[split] = path, images
-    return as_splits(files, sources, labelled)
+    for path in unread if sources else ():
+        if files.split_of(path) in {"train", "val"} - {*sources}:  # a table to test on may name images alone
+            raise InputError(f"{why_unread(path)}: correct it, or move it elsewhere.")
+    splits = as_splits(files, sources, labelled)
+    for found in list(splits.values())[:1]:
+        found.remarks += [f"{len(unread)} tables are left out: {why_unread(path)}." for path in unread[:1]]
+    return splits
+
+
+def why_unread(path: Path) -> str:
+    """What a table lacks, as a sentence without its end."""
+    first = next(iter(lines_of_table(path)), [])
+    known = [*first, *BOX] if list_place(first) is not None else first
+    lacking = [names[0] for names in NAMES.values() if place_of(names, known) is None]
+    if not lacking:
+        return f"{path} has no line below its header"
+    return f"{path} has no column such as {listed(lacking, 6)}, but {listed(first, 12) or 'none at all'}"
 
 
 def split_boxes(path: Path, lines: list[list[str]]) -> list[list[str]]:
@@ -45,8 +65,7 @@ def split_boxes(path: Path, lines: list[list[str]]) -> list[list[str]]:
     Raises:
         InputError: a list is malformed, or none tells that it ends with width and height.
     """
-    known = [each.strip().lower() for each in lines[0]] if lines else []
-    place = next((known.index(name) for name in LIST if name in known), None)
+    place = list_place(lines[0]) if lines else None
     if place is None or columns_of([*lines[0], *BOX]) is None or columns_of(lines[0]):
         return lines
     boxes = [list_of_sides(path, line[place] if place < len(line) else "") for line in lines[1:]]
@@ -56,6 +75,12 @@ def split_boxes(path: Path, lines: list[list[str]]) -> list[list[str]]:
             "xmin, ymin, xmax, ymax instead."
         )
     return [[*lines[0], *BOX], *([*line, *corners(box)] for line, box in zip(lines[1:], boxes, strict=True))]
+
+
+def list_place(first: list[str]) -> int | None:
+    """Where a header has a column of lists."""
+    known = [each.strip().lower() for each in first]
+    return next((known.index(name) for name in LIST if name in known), None)
 
 
 def corners(box: list[float]) -> list[str]:
@@ -93,25 +118,33 @@ def is_headless(first: list[str]) -> bool:
     return len(first) == 6 and all(each.strip().replace(".", "", 1).lstrip("-").isdigit() for each in first[1:5])
 
 
-def read_table(path: Path) -> dict[str | None, list[Labelled]] | None:
-    """The images of a CSV file by the split that a column names, or of None; None where it has other columns.
+def lines_of_table(path: Path) -> list[list[str]]:
+    """The entries of each line.
 
     Raises:
-        InputError: a line is malformed.
+        InputError: it is no table.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             first = file.readline()
             file.seek(0)
-            lines = [line for line in csv.reader(file, delimiter=max(",;\t", key=first.count)) if line]
+            return [line for line in csv.reader(file, delimiter=max(",;\t", key=first.count)) if line]
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"The table {path} cannot be read ({error}): correct or remove it.") from error
-    lines = split_boxes(path, lines)
+
+
+def read_table(path: Path) -> dict[str | None, list[Labelled]]:
+    """The images of a CSV file by the split that a column names, or of None; none where it has other columns.
+
+    Raises:
+        InputError: a line is malformed.
+    """
+    lines = split_boxes(path, lines_of_table(path))
     columns = columns_of(lines[0]) if lines else None
     if columns is None and lines and is_headless(lines[0]):
         columns, lines = dict(zip(("image", *BOX, "class"), range(6), strict=True)), [[], *lines]
     if columns is None:
-        return None
+        return {}
     images, splits = images_of(path, columns, lines[1:]), split_of_each(path, columns["image"], lines)
     divided: dict[str | None, list[Labelled]] = defaultdict(list)
     for image in images:

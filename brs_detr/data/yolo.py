@@ -5,6 +5,7 @@ nor data.yaml, and what is left to do is one line of numbers an object.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import yaml
 
 from brs_detr.data.coco_file import Content
 from brs_detr.data.images import sizes_of
-from brs_detr.data.layouts import IMAGES, Files, Split
+from brs_detr.data.layouts import IMAGES, Files, Split, text_of
 from brs_detr.data.split_lists import lines_of
 from brs_detr.errors import InputError
+from brs_detr.files import yaml_problem
 
 SPLITS = ("train", "val", "test")
+KEYS = (rb"^(names|nc)\s*:", rb"^(train|val|valid|test)\s*:")  # one of each is in YOLO's data.yaml
 FOLDERS = {"images": "labels", "Images": "Labels", "IMAGES": "LABELS"}
 CLASS_LISTS = {"classes.txt", "obj.names"}  # of Label Studio and CVAT
 
@@ -25,21 +28,35 @@ def description(files: Files) -> tuple[Path, dict[str, Any]] | None:
     """The file that names classes and splits, and its content; None where there is none.
 
     Raises:
-        InputError: there are several.
+        InputError: there are several, or it is no YAML.
     """
     found = []
     for path in files.of_kind({".yaml", ".yml"}):
-        try:
-            content = yaml.safe_load(path.read_bytes())  # in UTF-8 or UTF-16
-        except (OSError, ValueError, yaml.YAMLError):
-            continue
-        if isinstance(content, dict) and "valid" in content:
+        content = read_yaml(path)
+        if "valid" in content:
             content.setdefault("val", content["valid"])
-        if isinstance(content, dict) and ("names" in content or "nc" in content) and set(SPLITS) & set(content):
+        if ("names" in content or "nc" in content) and set(SPLITS) & set(content):
             found.append((path, content))
     if len(found) > 1:
         raise InputError(f"{found[0][0]} and {found[1][0]} both describe data of YOLO: give --data one of them.")
     return found[0] if found else None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file's values, its class names as they are written; none of one that holds none, and is not YOLO's.
+
+    Raises:
+        InputError: it is no YAML, but looks like YOLO's.
+    """
+    try:
+        content = yaml.safe_load(raw := path.read_bytes())  # in UTF-8 or UTF-16
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        if all(re.search(keys, text_of(path), re.MULTILINE) for keys in KEYS):
+            raise InputError(f"{path} is no YAML ({yaml_problem(error)}): correct it.") from error
+        return {}
+    if isinstance(content, dict) and "names" in content:
+        content["names"] = yaml.load(raw, yaml.BaseLoader).get("names", content["names"])  # text, also yes and 1.10
+    return content if isinstance(content, dict) else {}
 
 
 def list_of_classes(files: Files) -> tuple[Path, dict[str, Any]] | None:
@@ -64,15 +81,18 @@ def class_names(path: Path, content: dict[str, Any]) -> list[str]:
     """In the order of their numbers.
 
     Raises:
-        InputError: they have other numbers than 0, 1, 2, ..., or two have one name.
+        InputError: they have other numbers than 0, 1, 2, ..., two have one name, or there are not `nc`.
     """
-    names = content.get("names", content.get("nc"))
+    names: Any = content.get("names", number := content.get("nc"))
     if isinstance(names, int):
         names = [str(number) for number in range(names)]
     if isinstance(names, dict) and sorted(map(str, names)) == sorted(map(str, range(len(names)))):
         names = [name for _, name in sorted(names.items(), key=lambda each: int(each[0]))]
-    if not isinstance(names, list) or not all(map(str, names)) or not 0 < len({*map(str, names)}) == len(names):
+    distinct = {str(name).strip() for name in names} if isinstance(names, list) else set()
+    if not distinct or "" in distinct or len(distinct) < len(names):
         raise InputError(f"The names in {path} are {names!r}: give a list of distinct names, or one a number from 0.")
+    if number not in (None, len(names)):
+        raise InputError(f"{path} has {len(names)} names, but nc is {number!r}: correct the one that is wrong.")
     return [str(name) for name in names]
 
 
@@ -126,9 +146,8 @@ def labels_of(image: Path) -> Path:
 def object_of(line: str, width: int, height: int, classes: int, keypoints: int = 0) -> dict[str, Any]:
     """COCO's fields of a line ``class x y width height`` (of the centre) or ``class x y x y x y ...``.
 
-    keypoints: how many numbers of them follow each box; they are left out, and there are no polygons then.
-
     Its coordinates are parts of the image's size, the result is in pixels. A polygon becomes its box, and a mask.
+    keypoints: how many numbers of them follow each box; they are left out, and there are no polygons then.
 
     Raises:
         ValueError: it is none of them.

@@ -165,19 +165,22 @@ def run_export(args: argparse.Namespace) -> None:
 
 
 def add_check_data_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", metavar="CONFIG_OR_FILE", help="a config, or one COCO file (.json)")
+    parser.add_argument(
+        "data", metavar="CONFIG_OR_DATA", help="a config, data as train --data takes them, or one COCO file (.json)"
+    )
     parser.add_argument("folder", nargs="?", metavar="FOLDER", help="of the COCO file's images")
     parser.add_argument("--images", action="store_true", help="open every image")
     parser.add_argument(
-        "--fix", metavar="OUT", help="write a mended copy: a file for a COCO file, a folder of files for a config"
+        "--fix", metavar="OUT", help="write a mended copy of COCO files: a file for one, a folder for all else"
     )
     parser.add_argument("--cfg-options", nargs="+", action=KeyValue, metavar="KEY=VALUE", help="change the config")
 
 
 def run_check_data(args: argparse.Namespace) -> None:
-    """Look at data in COCO format before training on them: what they hold, and what is wrong with them.
+    """Look at data before training on them: what they hold, and what is wrong with them.
 
     python scripts/check_data.py CONFIG --images
+    python scripts/check_data.py DIR
     brs-detr check-data annotations.json images --fix mended.json
 
     The exit status is 0 where nothing is to be mended, 1 where --fix would mend something, 2 where data are refused.

@@ -44,7 +44,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="your own images: a folder in one of COCO's layouts or YOLO's"
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="your own images: a folder or file of COCO, YOLO, Pascal VOC, LabelMe, CVAT, or tables of boxes (CSV)",
     )
     parser.add_argument("--split", type=float, metavar="SHARE", help="of --data's training images, to validate on")
     parser.add_argument("--image-size", metavar="N|WxH", help="images are resized to fit it, their shape kept")

@@ -12,7 +12,8 @@ import pytest
 from brs_detr.data.splits import find_splits
 from brs_detr.errors import InputError
 from tests.data import own
-from tests.data.test_splits import NAMES, all_there, boxes
+from tests.data.test_splits import all_there, boxes
+from tests.data.test_yolo import NAMES
 
 Expected = Counter[tuple[bytes, str, tuple[int, ...]]]
 

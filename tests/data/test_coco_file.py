@@ -31,6 +31,8 @@ MALFORMED = [
     ("categories", "id", False, "an integer"),
     ("categories", "id", "1", "an integer"),
     ("categories", "name", 4, "a string"),
+    ("categories", "name", " ", "a string that is not blank"),
+    ("categories", "name", "", "a string that is not blank"),
     ("annotations", "id", 2.5, "an integer"),
     ("annotations", "id", True, "an integer"),
     ("annotations", "image_id", "1", "an integer"),

@@ -145,66 +145,6 @@ def test_folders_that_cannot_be_used(digits: Path, tmp_path: Path) -> None:
         find_splits(tmp_path / "c")
 
 
-def yolo_with(digits: Path, folder: Path, description: str, line: str | None = None) -> Path:
-    own.yolo(digits, folder)
-    (folder / "data.yaml").write_text(description)
-    if line:
-        (folder / "labels" / "train" / "000001.txt").write_text(f"0 .5 .5 .1 .1\n{line}\n")
-    return folder
-
-
-NAMES = "names: [" + ", ".join(f"n{number}" for number in range(10)) + "]\n"
-
-
-def test_yolo_with_lists_of_files_and_roboflow_paths(digits: Path, tmp_path: Path) -> None:
-    description = f"train: ../images/train\nval: val.txt\ntest:\n{NAMES}"
-    data = yolo_with(digits, tmp_path, description)
-    (data / "val.txt").write_text("./images/val/000002.png\nimages/val/000001.png\n")
-    (data / "labels" / "val" / "000002.txt").unlink()
-    splits, _ = find_splits(data)
-    assert [len(split.content["images"]) for split in splits.values()] == [8, 2]
-    assert all_there(splits)
-    assert "val: 1 images have no file of labels, and count as background." in splits["val"].remarks
-    assert "2 files of labels have no image in any split" in splits["train"].remarks[-1]
-
-
-@pytest.mark.parametrize(
-    ("line", "sentence"),
-    [
-        ("12 .5 .5 .1 .1", r"Line 2 of .*000001\.txt is malformed \(class 12, but there are 10 from 0\)"),
-        ("1 .5 .5 .1", r"neither a box nor a polygon"),
-        ("1 50 50 10 10", r"coordinates that are no parts of the image's size"),
-        ("cat .5 .5 .1 .1", r"Line 2 of .*could not convert"),
-    ],
-)
-def test_yolo_lines_that_are_malformed(digits: Path, tmp_path: Path, line: str, sentence: str) -> None:
-    data = yolo_with(digits, tmp_path, f"train: images/train\nval: images/val\n{NAMES}", line)
-    with pytest.raises(InputError, match=sentence):
-        find_splits(data)
-
-
-@pytest.mark.parametrize(
-    ("description", "sentence"),
-    [
-        (f"train: images/nowhere\n{NAMES}", r"data\.yaml names images/nowhere, which does not exist"),
-        ("train: images/train\nnames: {1: a, 2: b}\n", r"give a list of distinct names, or one a number from 0"),
-        (f"train: labels\n{NAMES}", "as its train split, where no image is"),
-    ],
-)
-def test_yolo_descriptions_that_are_wrong(digits: Path, tmp_path: Path, description: str, sentence: str) -> None:
-    with pytest.raises(InputError, match=sentence):
-        find_splits(yolo_with(digits, tmp_path, description))
-
-
-def test_yolo_without_a_description(digits: Path, tmp_path: Path) -> None:
-    own.yolo(digits, tmp_path)
-    (tmp_path / "data.yaml").unlink()
-    (tmp_path / "classes.txt").write_text("".join(f"n{number}\n" for number in range(10)))
-    splits, classes = find_splits(tmp_path)
-    assert [len(split.content["images"]) for split in splits.values()] == [8, 4]
-    assert classes[3] == "n3"
-
-
 def test_images_converted_to_another_format_are_found(digits: Path, tmp_path: Path) -> None:
     def rename(content: dict) -> None:
         for image in content["images"]:

@@ -97,11 +97,26 @@ def test_one_file(call: Call, data: Path, tmp_path: Path) -> None:
     assert call("check-data", file, "--fix", file)[0] == 2
 
 
+def test_nothing_to_mend(call: Call, config: Path, data: Path, tmp_path: Path) -> None:
+    file = data / "annotations" / "train.json"
+    status, output, _ = call("check-data", file, "--fix", tmp_path / "mended.json")
+    assert status == 0
+    assert f"train: nothing to mend; use {file} as it is, no copy is written." in output
+    assert not (tmp_path / "mended.json").exists()
+    edit(data, without_crowds)
+    status, output, _ = call("check-data", config, "--fix", tmp_path / "mended")
+    assert status == 0
+    assert f"val, test: nothing to mend; use {data}/annotations/val.json as it is" in output
+    assert [path.name for path in (tmp_path / "mended").iterdir()] == ["train.json"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["missing.json"], "missing.json does not exist"),
         (["missing.py"], "The config missing.py does not exist"),
+        (["missing.csv"], "The data folder missing.csv does not exist"),
+        (["{data}/train"], "{data}/train has no layout that is known"),
         (["{file}", "--images"], "--images needs the folder of the images"),
         (["{file}", "nowhere"], "The image folder nowhere does not exist"),
         (["{file}", "{data}/val"], "images in {file} are missing, the first is {data}/val/000005.png: give their"),

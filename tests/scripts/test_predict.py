@@ -162,6 +162,21 @@ def test_annotations_of_other_images(
     assert f"warning: {other} lists none of the images in {digits}/test" in capsys.readouterr().err
 
 
+def test_annotations_of_other_classes(
+    trained: tuple[str, str], digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    other = tmp_path / "other.json"
+    listed = json.loads((digits / "annotations" / "test.json").read_text())
+    used = {each["category_id"] for each in listed["annotations"]}
+    for category in listed["categories"]:
+        category["name"] = f"cat {category['name']}\x1b"
+    other.write_text(json.dumps(listed))
+    predict(*trained, str(digits / "test"), str(tmp_path / "out"), annotations=str(other))
+    first = f"cat {min(used) - 1}\\x1b"
+    assert f"warning: {other} has objects of {first}" in (error := capsys.readouterr().err)
+    assert "which the model does not know: they are not drawn." in error
+
+
 def test_evaluation_does_not_write_over_its_checkpoint(trained: tuple[str, str], tmp_path: Path) -> None:
     before = Path(trained[1]).read_bytes()
     for out, sentence in (

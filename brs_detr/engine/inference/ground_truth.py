@@ -10,6 +10,7 @@ from mmengine.structures import InstanceData
 
 from brs_detr.data import masks
 from brs_detr.data.coco_file import read_annotations
+from brs_detr.data.splits import used_names
 
 
 class GroundTruth:
@@ -18,6 +19,8 @@ class GroundTruth:
     Args:
         path: a COCO annotation file, None for no ground truth at all.
         classes: the name of each label.
+
+    Objects of other classes are left out; `unknown` lists these classes.
     """
 
     def __init__(self, path: str | None, classes: tuple[str, ...]) -> None:
@@ -26,6 +29,7 @@ class GroundTruth:
         self.by_last_part: dict[str, list[str]] = defaultdict(list)
         for name in self.images:
             self.by_last_part[Path(name).name].append(name)
+        self.unknown = sorted(used_names(content) - set(classes))
         self.labels = {c["id"]: classes.index(c["name"]) for c in content["categories"] if c["name"] in classes}
         self.objects: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
         for annotation in content.get("annotations", []):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from brs_detr.data import masks
+from brs_detr.data.coco_file import listed
 from brs_detr.engine.inference.detections import Detections, encoded
 from brs_detr.engine.inference.detector import Detector
 from brs_detr.engine.inference.ground_truth import GroundTruth
@@ -14,7 +15,7 @@ from brs_detr.engine.inference.loading import class_names
 from brs_detr.engine.inference.sources import find_images
 from brs_detr.engine.progress import console
 from brs_detr.engine.setup.config import load_config
-from brs_detr.errors import IncompleteError, InputError
+from brs_detr.errors import IncompleteError, InputError, printable
 from brs_detr.files import check_destination, write_bytes, write_json
 
 PREDICTIONS = "predictions.json"
@@ -103,6 +104,9 @@ def predict(
     truth = GroundTruth(annotations, class_names(config))
     if annotations and not any(truth.names(path) for path in images):
         console.warn(f"{annotations} lists none of the images in {source}: no ground truth is drawn.")
+    if truth.unknown:
+        classes = printable(listed(truth.unknown))
+        console.warn(f"{annotations} has objects of {classes}, which the model does not know: they are not drawn.")
     detector = Detector(config, checkpoint, device=device, threshold=threshold)
     records: list[dict[str, Any]] = []
     left_out: list[str] = []

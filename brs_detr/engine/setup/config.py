@@ -20,6 +20,7 @@ from torch import nn
 from brs_detr.engine.progress import console
 from brs_detr.engine.setup import config_errors, config_names, pipelines, spelling
 from brs_detr.errors import InputError
+from brs_detr.files import yaml_problem
 from brs_detr.heads.ranking import RankingMixin
 from brs_detr.losses import RankingLoss
 
@@ -44,15 +45,10 @@ class ValueYamlHandler(YamlHandler):
         try:
             return yaml.load(file, Loader=ValueLoader)  # a loader of values
         except yaml.constructor.ConstructorError as error:
-            problem = f"holds more than values ({_problem(error)}): write it as a Python config"
+            problem = f"holds more than values ({yaml_problem(error)}): write it as a Python config"
         except yaml.YAMLError as error:
-            problem = f"cannot be read ({_problem(error)})"
+            problem = f"cannot be read ({yaml_problem(error)})"
         raise InputError(f"A YAML config, or a base of it, {problem}.")
-
-
-def _problem(error: yaml.YAMLError) -> str:
-    what, mark = getattr(error, "problem", None) or error, getattr(error, "problem_mark", None)
-    return f"{what}, line {mark.line + 1}" if mark else str(what)
 
 
 def read_config(path: str | Path) -> Config:
