@@ -81,6 +81,11 @@ def came_to_nothing(folder: Path) -> bool:
     return all(path.name in passed or LOGS.fullmatch(path.name) for path in folder.iterdir())
 
 
+def written_by_training(folder: Path) -> list[Path]:
+    """What a training wrote, and nothing else; its config is known by its log, see `dumped_configs`."""
+    return [path for path in folder.iterdir() if WRITTEN_BY_TRAINING.fullmatch(path.name)]
+
+
 def dumped_configs(folder: Path) -> list[Path]:
     """The configs that trainings have left here, and nobody has changed: their logs hold the same."""
     logged = [each / "vis_data" / "config.py" for each in folder.iterdir() if LOGS.fullmatch(each.name)]
@@ -117,7 +122,7 @@ def claim(
         return
     outdated = [path for path in dumped_configs(folder) if path.name != os.path.basename(config or "")]
     if overwrite:
-        outdated += [path for path in folder.iterdir() if WRITTEN_BY_TRAINING.fullmatch(path.name)]
+        outdated += written_by_training(folder)
     elif not came_to_nothing(folder):
         raise InputError(
             f"The work directory {folder} is not empty: continue its training with --resume, choose another "
