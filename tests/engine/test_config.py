@@ -44,6 +44,20 @@ def test_steps_move_in_proportion(epochs: int, milestones: list[int]) -> None:
     assert warmup.end == 50
 
 
+def test_one_schedule_or_several_by_optimizer() -> None:
+    """mmengine takes them in place of a list, and reads what it is left with."""
+    changed = config()
+    for given in (config().param_scheduler[1], {"a": config().param_scheduler, "b": config().param_scheduler[1]}):
+        changed.param_scheduler = given
+        set_epochs(changed, 2 * changed.train_cfg.max_epochs)
+        set_epochs(changed, changed.train_cfg.max_epochs // 2)
+        assert changed.param_scheduler == given
+        set_epochs(changed, 6)
+        found = changed.param_scheduler if "type" in given else changed.param_scheduler.b
+        assert (found.end, found.milestones) == (6, [4, 6])
+        set_epochs(changed, 12)
+
+
 def test_what_cannot_be_set() -> None:
     with pytest.raises(InputError, match="at least 1"):
         set_epochs(config(), 0)

@@ -18,6 +18,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from brs_detr.engine.progress import console
+from brs_detr.engine.running.schedules import with_each
 from brs_detr.engine.setup import config_errors, config_names, pipelines, spelling
 from brs_detr.errors import InputError
 from brs_detr.files import yaml_problem
@@ -126,14 +127,18 @@ def set_epochs(config: Config, epochs: int) -> None:
         raise InputError("--epochs needs a config that trains by epochs.")
     stretch = epochs / config.train_cfg.max_epochs
     config.train_cfg.max_epochs = epochs
-    for scheduler in config.get("param_scheduler") or []:
-        if not scheduler.get("by_epoch", True):
-            continue
-        for key in ("begin", "end", "T_max"):
-            if key in scheduler:
-                scheduler[key] = round(scheduler[key] * stretch)
+    if schedulers := config.get("param_scheduler"):
+        config.param_scheduler = with_each(schedulers, lambda each: stretched(each, stretch))
+
+
+def stretched(scheduler: dict[str, Any], stretch: float) -> dict[str, Any]:
+    """A schedule whose epochs, if it counts them, are moved in proportion; in place."""
+    if scheduler.get("by_epoch", True):
+        places = {key: round(scheduler[key] * stretch) for key in ("begin", "end", "T_max") if key in scheduler}
+        scheduler.update(places)
         if "milestones" in scheduler:
-            scheduler.milestones = sorted({max(1, round(step * stretch)) for step in scheduler.milestones})
+            scheduler["milestones"] = sorted({max(1, round(step * stretch)) for step in scheduler["milestones"]})
+    return scheduler
 
 
 def rank_over_processes(config: Config) -> None:
