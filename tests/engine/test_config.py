@@ -93,45 +93,6 @@ def test_bfloat16_forward_and_float32_weights() -> None:
     assert losses == sorted(losses, reverse=True)
 
 
-CALLS = {
-    "apply": "!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path [{mark}]]",
-    "new": "!!python/object/new:os.system ['touch {mark}']",
-    "name": "!!python/name:os.system",
-    "module": "!!python/module:os",
-    "own": "!own {{a: 1}}",
-}
-
-
-@pytest.mark.parametrize("suffix", ["yaml", "yml"])
-@pytest.mark.parametrize("base", [False, True])
-@pytest.mark.parametrize("tag", CALLS)
-def test_a_yaml_config_runs_nothing(tmp_path: Path, tag: str, base: bool, suffix: str) -> None:
-    mark, path = tmp_path / "mark", tmp_path / f"evil.{suffix}"
-    path.write_text("a: 1\nb: " + CALLS[tag].format(mark=mark))
-    if base:
-        path = tmp_path / "config.py"
-        path.write_text(f"_base_ = './evil.{suffix}'\n")
-    with pytest.raises(InputError, match=r"more than values \(.*tag.*, line 2\): write it as a Python config"):
-        load_config(str(path), None, None)
-    assert not mark.exists()
-
-
-def test_yaml_that_cannot_be_read(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("a: [1, 2\nb: 3")
-    with pytest.raises(InputError, match=r"cannot be read \(.*, line 2\)\."):
-        load_config(str(tmp_path / "config.yaml"), None, None)
-
-
-def test_yaml_and_json_of_values(tmp_path: Path) -> None:
-    (tmp_path / "base.json").write_text('{"optimizer": {"type": "SGD", "lr": 0.1}}')
-    (tmp_path / "config.yaml").write_text("_base_: base.json\noptimizer: {lr: 0.2}\nscale: !!python/tuple [2, 3]")
-    config = load_config(str(tmp_path / "config.yaml"), None, None)
-    assert config.optimizer == {"type": "SGD", "lr": 0.2}
-    assert config.scale == (2, 3)
-    config.dump(str(tmp_path / "again.yaml"))
-    assert load_config(str(tmp_path / "again.yaml"), None, None).scale == (2, 3)
-
-
 def test_a_detector_needs_queries(tmp_path: Path) -> None:
     (tmp_path / "config.py").write_text("model = dict(type='DINO', num_queries=20)")
     with pytest.raises(InputError, match="num_queries is 0"):
