@@ -11,6 +11,8 @@ from typing import Any
 
 from brs_detr.errors import InputError
 
+LONGEST = 255 - len(".-01234567")  # bytes of a name to which a temporary one adds these
+
 
 def check_destination(path: str | Path) -> None:
     """Look beforehand whether a file can be written; its folder may be missing.
@@ -38,7 +40,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{_shortened(path.name)}-{secrets.token_hex(4)}")
     try:
         temporary.touch(exist_ok=False)  # unlike tempfile's, which only their owner may read
         mode = temporary.stat().st_mode
@@ -54,6 +56,11 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         if isinstance(fault, OSError) and fault.errno and fault.filename in (None, str(temporary)):
             fault.filename = str(path)  # a full disk names no file, and the temporary one says nothing to a user
         raise
+
+
+def _shortened(name: str) -> str:
+    """The name without its end, where a file system has no room for what a temporary name adds to it."""
+    return os.fsencode(name)[:LONGEST].decode(errors="ignore")
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

@@ -78,6 +78,14 @@ def test_an_existing_file_is_replaced_whole_or_stays(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("name", ["a" * 251 + ".png", "\u5df2" * 83 + ".jpg", "\u00e9" * 122 + ".json"])
+def test_names_as_long_as_can_be(tmp_path: Path, name: str) -> None:
+    """Of up to 255 bytes, which take several for a sign outside ASCII."""
+    write_text(tmp_path / name, "content")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "content"
+
+
 @pytest.fixture(params=[0o022, 0o077, 0o002])
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     before = os.umask(request.param)

@@ -102,7 +102,7 @@ def name_remarks(names: list[str]) -> list[str]:
 def mask_remarks(source: CocoSource, content: Content, remedy: str) -> list[str]:
     """Masks that are read are whole; where they are not read, a file that has some but not all is remarked."""
     if source.masks:
-        return check_masks(source.annotations, content, remedy)
+        return check_masks(source.annotations, content, remedy, scored=source.scored)
     annotations = content.get("annotations", [])
     empty = sum(not each.get("segmentation", True) for each in annotations)
     return counted(empty, "annotations have an empty segmentation") if empty < len(annotations) else []

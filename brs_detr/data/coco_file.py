@@ -15,6 +15,7 @@ from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
 from mmdet.evaluation.metrics import coco_metric
 
+from brs_detr.data.masks import drop_flat
 from brs_detr.errors import InputError
 
 Content = dict[str, Any]
@@ -155,6 +156,9 @@ def mend(annotations: list[Content]) -> list[str]:
         annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3]
     if arealess:
         remarks.append(f"{len(arealess)} annotations without 'area' get that of their box")
+    remarks += counted(
+        drop_flat(annotations), "polygons of fewer than three corners are dropped, others of their object stay"
+    )
     for annotation in annotations:
         if annotation["id"] == 0:
             annotation["id"] = 1 + max(each["id"] for each in annotations)

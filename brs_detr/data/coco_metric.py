@@ -21,6 +21,7 @@ from brs_detr.data.judging import Judged, best_threshold, judge, together
 from brs_detr.files import write_bytes
 
 ITEMS = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")  # of COCO, as mmdet names them
+WITH_AP = ("bbox", "segm")  # the others of mmdet's metrics are recalls of proposals
 ERRORS = {"d_ece": d_ece, "laece": laece}
 CALIBRATED = "_calibrated"  # ends the names of errors after calibration
 
@@ -35,7 +36,8 @@ class CocoMetricWithThreshold(CocoMetric):
     d_ece_calibrated, laece_...      after calibration, fitted without the image that is scored, or as `calibrate` says
     calibrated_score_thr             the threshold after calibration
 
-    Without any detection AP is 0, where mmdet has no value, and the hook that keeps the best checkpoint fails.
+    Without any detection AP is 0, where mmdet has no value, and the hook that keeps the best checkpoint fails. With
+    `format_only` there are no metrics.
 
     predictions: a file for all detections, as COCO's servers take them: boxes, and masks where there are any.
 
@@ -52,7 +54,10 @@ class CocoMetricWithThreshold(CocoMetric):
         self.outcome: Outcome | None = None
 
     def compute_metrics(self, results: Sequence[Any]) -> dict[str, float]:
-        nothing = {f"{metric}_{item}": 0.0 for metric in self.metrics for item in self.metric_items or ITEMS}
+        if self.format_only:  # there is nothing to compare with, and nothing to measure
+            return super().compute_metrics(results)
+        with_ap = [metric for metric in self.metrics if metric in WITH_AP]
+        nothing = {f"{metric}_{item}": 0.0 for metric in with_ap for item in self.metric_items or ITEMS}
         with coco_evaluation.recorded() as evaluations:
             metrics = nothing | super().compute_metrics(results)
         self.by_class = coco_evaluation.precision_by_class(evaluations)
@@ -64,6 +69,9 @@ class CocoMetricWithThreshold(CocoMetric):
         files = super().results2json(results, outfile_prefix)
         if self.predictions:
             write_bytes(self.predictions, Path(files.get("segm", files["bbox"])).read_bytes())
+        if self.format_only:
+            names = " and ".join(dict.fromkeys(files.values()))
+            MMLogger.get_current_instance().info(f"Detections are in {names}; by format_only there are no metrics.")
         return files
 
     def _meaning(self, predicted: Sequence[dict[str, Any]]) -> dict[str, float]:

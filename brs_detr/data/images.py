@@ -7,6 +7,7 @@ boxes refer to the upright image. A truncated file is no image.
 
 import errno
 import os
+import struct
 from collections.abc import Callable, Iterable
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -125,10 +126,19 @@ def size_of(image: Path) -> tuple[int, int]:
     """
     try:
         with Image.open(image) as opened:
-            turned = opened.getexif().get(ORIENTATION) in TURNED
-            return (opened.height, opened.width) if turned else opened.size
+            return (opened.height, opened.width) if _is_turned(opened) else opened.size
+    except (SyntaxError, struct.error):  # of broken EXIF data, in which OpenCV may yet find a rotation
+        height, width = read_image(image).shape[:2]
+        return width, height
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"The image {image} cannot be read: replace the file, or remove it.") from error
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """By EXIF data alone: OpenCV ignores the rotation that `Image.getexif` also takes from XMP."""
+    exif = Image.Exif()
+    exif.load(image.info.get("exif", b""))
+    return exif.get(ORIENTATION) in TURNED
 
 
 def sizes_of(images: list[Path]) -> list[tuple[int, int]]:

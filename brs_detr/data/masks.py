@@ -23,13 +23,18 @@ def encode(mask: np.ndarray) -> dict[str, Any]:
 def decode(segmentation: Any, height: int, width: int) -> np.ndarray:
     """The mask (h, w) bool of a COCO `segmentation`: a list of polygons, or run lengths of either kind.
 
+    Polygons with fewer than three corners cover nothing.
+
     Raises:
         InputError: it is broken.
     """
     if found := fault(segmentation, [height, width]):
         raise InputError(f"A segmentation is broken: {found}.")
     if isinstance(segmentation, list):
-        segmentation = rle.merge(rle.frPyObjects(segmentation, height, width))
+        polygons = list(filter(is_polygon, segmentation))
+        if not polygons:
+            return np.zeros((height, width), dtype=bool)
+        segmentation = rle.merge(rle.frPyObjects(polygons, height, width))
     elif isinstance(segmentation["counts"], list):
         segmentation = rle.frPyObjects(segmentation, height, width)
     return rle.decode(segmentation).astype(bool)
@@ -89,14 +94,33 @@ def fault(segmentation: Any, size: list[int]) -> str | None:
     return None
 
 
-def check_masks(path: Path, content: dict[str, Any], remedy: str = "annotate masks") -> list[str]:
+def drop_flat(annotations: list[dict[str, Any]]) -> int:
+    """Leave out, in place, the polygons with too few corners of objects that have others, as training does; how many.
+
+    pycocotools fails where such a polygon comes first.
+    """
+    dropped = 0
+    for annotation in annotations:
+        polygons = annotation.get("segmentation")
+        if not isinstance(polygons, list) or all(map(is_polygon, polygons)) or not any(map(is_polygon, polygons)):
+            continue
+        kept = [each for each in polygons if is_polygon(each) or not isinstance(each, list)]
+        dropped += len(polygons) - len(kept)
+        annotation["segmentation"] = kept
+    return dropped
+
+
+def check_masks(
+    path: Path, content: dict[str, Any], remedy: str = "annotate masks", *, scored: bool = False
+) -> list[str]:
     """Every annotation has a mask that can be read; objects whose polygons have too few corners are counted.
 
     Args:
         remedy: what to do where there are none.
+        scored: whether masks are compared with these, where an object needs one.
 
     Raises:
-        InputError: an annotation has no mask, or one that is broken.
+        InputError: an annotation has no mask, or one that is broken, or one to compare with has too few corners.
     """
     sizes = {image["id"]: [image["height"], image["width"]] for image in content["images"]}
     flat = 0
@@ -111,5 +135,11 @@ def check_masks(path: Path, content: dict[str, Any], remedy: str = "annotate mas
             )
         if found := fault(segmentation, sizes[annotation["image_id"]]):
             raise InputError(f"The segmentation of entry {number} of the annotations in {path} is broken: {found}.")
-        flat += isinstance(segmentation, list) and not any(map(is_polygon, segmentation))
+        if isinstance(segmentation, list) and not any(map(is_polygon, segmentation)):
+            if scored:
+                raise InputError(
+                    f"No polygon of entry {number} of the annotations in {path} has three corners, so that no mask can "
+                    "be compared with it: annotate its mask, or remove the entry."
+                )
+            flat += 1
     return [f"{flat} objects whose polygons have fewer than three corners are left out of training"] if flat else []

@@ -13,7 +13,7 @@ from brs_detr.engine.progress.curves import CurvesHook
 from brs_detr.engine.progress.log_lines import TrainingLogProcessor
 from brs_detr.engine.running.checkpoints import WholeCheckpointHook, write_whole_files
 from brs_detr.engine.running.optimizers import OnePassAdamW
-from brs_detr.engine.setup import config_names
+from brs_detr.engine.setup import config_names, config_values
 from brs_detr.engine.setup.config import BFloat16OptimWrapper, lay_out_once
 from brs_detr.ops import float32_attention
 from brs_detr.timing.loss_time import LossTimeHook
@@ -21,6 +21,7 @@ from brs_detr.timing.loss_time import LossTimeHook
 write_whole_files()
 float32_attention.install()
 config_names.register()
+config_values.install()
 lay_out_once()
 
 __all__ = [

@@ -257,4 +257,5 @@ def write_metrics(runner: Evaluator, metrics: dict[str, float], path: Path, per_
     if found is not None:
         reporting.print_by_class(found)
     reliability.write_reliability(path.parent, runner.test_evaluator, "by the checkpoint's map")
-    print(printable(f"{path}: ") + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
+    said = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()) or "no metrics"
+    print(printable(f"{path}: ") + said)

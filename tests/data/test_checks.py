@@ -189,6 +189,22 @@ def test_polygons_without_area_are_counted(data: Path, mask_config: Config) -> N
     assert remark.endswith("1 objects whose polygons have fewer than three corners are left out of training.")
 
 
+def test_an_object_to_compare_masks_with_needs_one(data: Path) -> None:
+    """pycocotools fails at the first evaluation otherwise."""
+    scored = config(data)
+    file = str(data / "annotations" / "train.json")
+    scored.val_dataloader = {"dataset": scored.train_dataloader.dataset}
+    scored.val_evaluator = {"type": "CocoMetric", "ann_file": file, "metric": ["bbox", "segm"]}
+    assert check_data(scored, ("val",)) == []
+    for flat in ([[]], [[1, 1]], [[1, 1, 5, 5]], [[1, 1], [1, 1, 5, 5]]):
+        edit(data, lambda content, flat=flat: content["annotations"][1].update(segmentation=flat))
+        with pytest.raises(InputError, match=r"No polygon of entry 1 of the annotations in .*train\.json has three"):
+            check_data(scored, ("val",))
+        scored.val_evaluator.metric = "bbox"
+        assert check_data(scored, ("val",)) == []
+        scored.val_evaluator.metric = ["bbox", "segm"]
+
+
 def test_images_named_by_url(data: Path) -> None:
     """As in LVIS, whose images have no file_name."""
 

@@ -11,6 +11,7 @@ from mmdet.evaluation import CocoMetric
 from brs_detr.data.checks import check_data
 from brs_detr.data.coco_file import MendedCOCO, read_annotations
 from brs_detr.data.digits import CLASSES
+from brs_detr.data.masks import decode, encode
 from brs_detr.errors import InputError
 from tests.data.spoiling import Edit, config, edit
 
@@ -119,9 +120,9 @@ def test_a_folder_instead_of_a_file(data: Path) -> None:
         check_data(config(data))
 
 
-def perfect_ap(file: Path) -> float:
+def perfect_ap(file: Path, kind: str = "bbox") -> float:
     """AP of detections that are the annotations themselves, by mmdet's own metric."""
-    metric = CocoMetric(ann_file=str(file), metric=["bbox"])
+    metric = CocoMetric(ann_file=str(file), metric=[kind])
     metric.dataset_meta = dict(classes=CLASSES)
     truth = json.loads(file.read_text("utf-8-sig"))
     results = []
@@ -131,8 +132,9 @@ def perfect_ap(file: Path) -> float:
         boxes[:, 2:] += boxes[:, :2]
         labels = np.array([each["category_id"] - 1 for each in objects], dtype=np.int64)
         found = dict(img_id=image["id"], bboxes=boxes, scores=np.ones(len(boxes)), labels=labels)
+        found["masks"] = [encode(decode(each["segmentation"], 64, 64)) for each in objects]
         results.append((dict(width=64, height=64, img_id=image["id"]), found))
-    return metric.compute_metrics(results)["bbox_mAP"]
+    return metric.compute_metrics(results)[f"{kind}_mAP"]
 
 
 def drop(key: str) -> Edit:
@@ -162,6 +164,23 @@ def test_what_is_mended_evaluates_and_trains(data: Path, change: Edit, remark: s
     assert perfect_ap(file) == pytest.approx(1)
     assert CocoDataset(**dataset_of(data)).load_data_list() == before
     assert file.read_bytes() == written
+
+
+@pytest.mark.parametrize("flat", [[], [1, 2], [1, 2, 3, 4], [1, 2, 3, 4, 5]])
+def test_polygons_with_too_few_corners_are_dropped_beside_others(data: Path, flat: list[int]) -> None:
+    """As training drops them; pycocotools, which evaluates, takes polygons that begin so for boxes, or fails."""
+
+    def add_flat(content: dict) -> None:
+        for annotation in content["annotations"]:
+            x, y, width, height = annotation["bbox"]
+            annotation["segmentation"] = [flat, [x, y, x + width, y, x + width, y + height], flat]
+
+    edit(data, add_flat)
+    file = data / "annotations" / "train.json"
+    (remark,) = check_data(config(data))
+    assert "polygons of fewer than three corners are dropped" in remark
+    assert perfect_ap(file, "segm") == pytest.approx(1)
+    assert all(len(each["segmentation"]) == 1 for each in read_annotations(file)[0]["annotations"])
 
 
 def dataset_of(data: Path) -> dict:

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from brs_detr.data import LoadImage
-from brs_detr.data.images import MOST_ELONGATED, open_all, read_image
+from brs_detr.data.images import MOST_ELONGATED, ORIENTATION, open_all, read_image, size_of
 from brs_detr.errors import InputError, sentence
 
 PIXELS = cv2.resize(np.random.RandomState(0).randint(0, 255, (5, 8, 3), np.uint8), (80, 50))  # RGB
@@ -131,6 +131,30 @@ def test_exif_turns_the_image_upright(tmp_path: Path, orientation: int) -> None:
         8: np.rot90(PIXELS),
     }
     assert abs(pixels.astype(float) - turned[orientation]).mean() < 6
+
+
+EXIF = Image.Exif()
+EXIF[ORIENTATION] = 6
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+TURNED = {
+    "EXIF": encode(PICTURE, "JPEG", exif=EXIF),
+    "EXIF of a PNG": encode(PICTURE, "PNG", exif=EXIF),
+    "XMP": encode(PICTURE, "JPEG", xmp=XMP),
+    "XMP of a WebP": encode(PICTURE, "WEBP", xmp=XMP),
+    "XMP beside EXIF": encode(PICTURE, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08" + bytes(6), xmp=XMP),
+    "TIFF": encode(PICTURE, "TIFF", tiffinfo={ORIENTATION: 6}),
+    "broken EXIF": encode(PICTURE, "JPEG", exif=b"Exif\0\0no EXIF data"),
+}
+
+
+@pytest.mark.parametrize("kind", TURNED)
+def test_the_size_is_that_of_the_pixels(tmp_path: Path, kind: str) -> None:
+    """YOLO's boxes are parts of it."""
+    path = tmp_path / "picture"
+    path.write_bytes(TURNED[kind])
+    height, width = read_image(path).shape[:2]
+    assert (width < height) == (kind in ("EXIF", "EXIF of a PNG", "TIFF"))
+    assert size_of(path) == (width, height)
 
 
 @pytest.mark.parametrize(("width", "height"), [(5000, 1), (1, 5000), (20000, 8), (MOST_ELONGATED + 1, 1)])

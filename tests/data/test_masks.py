@@ -26,6 +26,13 @@ def test_polygons_and_plain_run_lengths() -> None:
     assert decode([[0, 0, 2, 0, 2, 2], [5, 5, 8, 5, 8, 8]], 8, 10).sum() > 2
 
 
+@pytest.mark.parametrize("flat", [[], [1, 2], [1, 2, 3, 4], [1, 2, 3, 4, 5]])
+def test_polygons_with_too_few_corners_cover_nothing(flat: list[int]) -> None:
+    square = [3, 2, 7, 2, 7, 5, 3, 5]
+    assert not decode([flat], 8, 10).any()
+    assert np.array_equal(decode([flat, square], 8, 10), decode([square], 8, 10))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_run_lengths_of_compressed_ones(seed: int) -> None:
     """Long and short runs, in both orders, and masks that are empty or full."""

@@ -59,6 +59,16 @@ def test_a_schedule_is_stretched_by_what_is_new() -> None:
         assert changed.param_scheduler[1].milestones == [6 * passes, 9 * passes]
 
 
+def test_one_schedule_or_several_by_optimizer() -> None:
+    by_iterations, by_epochs = config().param_scheduler
+    for given in (by_iterations, {"a": [by_iterations, by_epochs], "b": by_iterations}):
+        changed = config()
+        changed.param_scheduler = given
+        set_batch(changed, 16, 1)
+        found = changed.param_scheduler if "type" in given else changed.param_scheduler.b
+        assert found.end == 500 * 4
+
+
 @pytest.mark.parametrize(
     ("batch", "processes", "options", "sentence"),
     [

@@ -44,6 +44,20 @@ def test_steps_move_in_proportion(epochs: int, milestones: list[int]) -> None:
     assert warmup.end == 50
 
 
+def test_one_schedule_or_several_by_optimizer() -> None:
+    """mmengine takes them in place of a list, and reads what it is left with."""
+    changed = config()
+    for given in (config().param_scheduler[1], {"a": config().param_scheduler, "b": config().param_scheduler[1]}):
+        changed.param_scheduler = given
+        set_epochs(changed, 2 * changed.train_cfg.max_epochs)
+        set_epochs(changed, changed.train_cfg.max_epochs // 2)
+        assert changed.param_scheduler == given
+        set_epochs(changed, 6)
+        found = changed.param_scheduler if "type" in given else changed.param_scheduler.b
+        assert (found.end, found.milestones) == (6, [4, 6])
+        set_epochs(changed, 12)
+
+
 def test_what_cannot_be_set() -> None:
     with pytest.raises(InputError, match="at least 1"):
         set_epochs(config(), 0)
@@ -77,45 +91,6 @@ def test_bfloat16_forward_and_float32_weights() -> None:
     assert set(model.seen) == {torch.bfloat16}
     assert model.layer.weight.dtype == torch.float32
     assert losses == sorted(losses, reverse=True)
-
-
-CALLS = {
-    "apply": "!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path [{mark}]]",
-    "new": "!!python/object/new:os.system ['touch {mark}']",
-    "name": "!!python/name:os.system",
-    "module": "!!python/module:os",
-    "own": "!own {{a: 1}}",
-}
-
-
-@pytest.mark.parametrize("suffix", ["yaml", "yml"])
-@pytest.mark.parametrize("base", [False, True])
-@pytest.mark.parametrize("tag", CALLS)
-def test_a_yaml_config_runs_nothing(tmp_path: Path, tag: str, base: bool, suffix: str) -> None:
-    mark, path = tmp_path / "mark", tmp_path / f"evil.{suffix}"
-    path.write_text("a: 1\nb: " + CALLS[tag].format(mark=mark))
-    if base:
-        path = tmp_path / "config.py"
-        path.write_text(f"_base_ = './evil.{suffix}'\n")
-    with pytest.raises(InputError, match=r"more than values \(.*tag.*, line 2\): write it as a Python config"):
-        load_config(str(path), None, None)
-    assert not mark.exists()
-
-
-def test_yaml_that_cannot_be_read(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("a: [1, 2\nb: 3")
-    with pytest.raises(InputError, match=r"cannot be read \(.*, line 2\)\."):
-        load_config(str(tmp_path / "config.yaml"), None, None)
-
-
-def test_yaml_and_json_of_values(tmp_path: Path) -> None:
-    (tmp_path / "base.json").write_text('{"optimizer": {"type": "SGD", "lr": 0.1}}')
-    (tmp_path / "config.yaml").write_text("_base_: base.json\noptimizer: {lr: 0.2}\nscale: !!python/tuple [2, 3]")
-    config = load_config(str(tmp_path / "config.yaml"), None, None)
-    assert config.optimizer == {"type": "SGD", "lr": 0.2}
-    assert config.scale == (2, 3)
-    config.dump(str(tmp_path / "again.yaml"))
-    assert load_config(str(tmp_path / "again.yaml"), None, None).scale == (2, 3)
 
 
 def test_a_detector_needs_queries(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ CHANGES = {
     "train_dataloader = dict(dataset=dict(type='CocoDatset'))": "type CocoDatset, .*; did you mean CocoDataset.",
     "train_dataloader = dict(dataset=dict(pipeline=5))": "py does not go together: TypeError: 'int' object",
     "optim_wrapper = dict(optimizer=dict(_delete_=True, type='Adamm', lr=1))": "no optimizer has; did you mean Adam",
-    "param_scheduler = 5": "py does not go together: TypeError: 'int' object is not iterable.",
+    "param_scheduler = 5": "does not go together: TypeError: `param_scheduler` should be",
 }
 
 

@@ -42,3 +42,4 @@ def test_the_summary_of_any_data_set(tmp_path: Path) -> None:
     assert first_line(tmp_path, coco) == "AP 0.500, AP50 0.750, AP75 0.250"
     assert first_line(tmp_path, {"bbox_AP": 0.5, "segm_AP": 0.25, "bbox_APr": 0.0}) == "AP 0.500, mask AP 0.250"
     assert first_line(tmp_path, {"mAP": 0.5}) == "mAP 0.500"
+    assert first_line(tmp_path, {}) == "no metrics"

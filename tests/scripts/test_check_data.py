@@ -211,6 +211,29 @@ def test_evaluation_sees_what_is_mended(call: Call, config: Path, data: Path, ch
     assert "has no annotations to evaluate against" in errors
 
 
+def test_a_split_without_annotations(call: Call, config: Path, data: Path, checkpoint: Path, tmp_path: Path) -> None:
+    """As COCO's test-dev: the detections are written, and no metric is made up."""
+    edit(data, lambda content: content.update(annotations=[]), "val")
+    options = ["test_evaluator.format_only=True", f"test_evaluator.outfile_prefix={tmp_path}/found"]
+    status, output, errors = call(
+        "test",
+        config,
+        checkpoint,
+        "--work-dir",
+        tmp_path,
+        "--out",
+        tmp_path / "m",
+        "--per-class",
+        "--cfg-options",
+        *options,
+    )
+    assert status == 0, errors
+    assert json.loads((tmp_path / "m").read_text()) == {"per_class": {}}
+    assert f"Detections are in {tmp_path}/found.bbox.json; by format_only there are no metrics." in output + errors
+    assert f"{tmp_path}/m: no metrics" in output
+    assert json.loads((tmp_path / "found.bbox.json").read_text())
+
+
 def test_prediction_goes_on_after_a_broken_image(
     call: Call, config: Path, data: Path, checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -57,4 +57,4 @@ def print_by_class(found: Mapping[str, Mapping[str, float]]) -> None:
     table = Table("class", *(item.replace("_", " ") for item in items))
     for name, values in sorted(found.items(), key=lambda row: -row[1][items[0]]):
         table.add_row(escape(printable(name)), *("-" if values[item] < 0 else f"{values[item]:.3f}" for item in items))
-    Console().print(table if found else "Nothing was detected, so no class has an AP.")
+    Console().print(table if found else "No class has an AP: nothing was detected, or compared.")

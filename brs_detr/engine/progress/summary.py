@@ -35,7 +35,8 @@ def summary(folder: Path) -> str:
     metrics, training = read(folder / "metrics.json"), read(folder / "training.json")
     labels = ap_labels(metrics) or {name: name for name in metrics}
     lines = [
-        ", ".join(f"{label} {metrics[name]:.3f}" for name, label in labels.items() if metrics[name] is not None),
+        ", ".join(f"{label} {metrics[name]:.3f}" for name, label in labels.items() if metrics[name] is not None)
+        or "no metrics",
         f"trained {training['epochs']} epochs in {training['seconds']:.0f} seconds, "
         f"{training['peak_memory_gb']:.1f} GB of memory",
     ]

@@ -14,6 +14,7 @@ from brs_detr.data import masks
 from brs_detr.data.calibration import Calibration
 from brs_detr.data.checks import coco_sources
 from brs_detr.data.coco_file import Content, listed, read_annotations
+from brs_detr.data.masks import check_masks
 from brs_detr.engine.inference.detector import Detector
 from brs_detr.engine.inference.loading import class_names
 from brs_detr.errors import InputError
@@ -63,7 +64,7 @@ def source_of(config: Config) -> Source:
     """The annotated images of the config's test data.
 
     Raises:
-        InputError: there are none in COCO's format, or they are gone.
+        InputError: there are none in COCO's format, they are gone, or a mask that is read is broken.
     """
     sources = coco_sources(config, "test")
     if len(sources) != 1 or sources[0].images is None:
@@ -83,6 +84,8 @@ def source_of(config: Config) -> Source:
             f"None of the images that {sources[0].annotations} lists is in {sources[0].images}: put them back, or set "
             "data_root of test_dataloader."
         )
+    if sources[0].masks:
+        check_masks(sources[0].annotations, content, scored=True)
     return Source(sources[0].annotations, sources[0].images, content, classes, labels)
 
 

@@ -20,8 +20,10 @@ BINS = 10  # of the reliability diagram
 
 def evaluate(collection: Collection, kind: str) -> Any:
     """COCO's evaluation of boxes (``bbox``) or masks (``segm``), accumulated."""
-    truth = MendedCOCO(str(collection.source.annotations))
-    found = truth.loadRes(collection.results) if collection.results else _nothing(collection)
+    truth, results = MendedCOCO(str(collection.source.annotations)), collection.results
+    if kind == "segm":  # beside a box pycocotools takes the box's area for the mask's; mmdet leaves boxes out, too
+        results = [{name: value for name, value in result.items() if name != "bbox"} for result in results]
+    found = truth.loadRes(results) if results else _nothing(collection)
     evaluation = evaluation_class()(truth, found, kind)
     names = {category["name"]: category["id"] for category in collection.source.content["categories"]}
     evaluation.params.catIds = [names[name] for name in collection.source.classes if name in names]

@@ -1,9 +1,11 @@
 """The global batch: processes x images of each x forward passes whose gradients are added before a step."""
 
 import math
+from typing import Any
 
 from mmengine.config import Config
 
+from brs_detr.engine.running.schedules import with_each
 from brs_detr.errors import InputError
 
 PLACES = ("begin", "end", "milestones", "T_max", "step_size")  # of a schedule, in iterations
@@ -25,9 +27,8 @@ def set_batch(config: Config, batch: int, processes: int) -> str:
     before = config.optim_wrapper.get("accumulative_counts", 1)
     loader.batch_size = images
     config.optim_wrapper.accumulative_counts = passes
-    for scheduler in config.get("param_scheduler") or []:
-        if not scheduler.get("by_epoch", True) and not scheduler.get("convert_to_iter_based"):
-            scheduler.update({key: stretched(scheduler[key], passes, before) for key in PLACES if key in scheduler})
+    if schedulers := config.get("param_scheduler"):
+        config.param_scheduler = with_each(schedulers, lambda each: for_passes(each, passes, before))
     return (
         f"A step of the optimiser is taken for {batch} images: {counted(processes, 'process', 'es')} x "
         f"{counted(images, 'image')} x {counted(passes, 'forward pass', 'es')}. The learning rate is the config's."
@@ -47,6 +48,13 @@ def check(config: Config, batch: int, processes: int) -> None:
         raise InputError("--batch needs train_dataloader.batch_size, the most images that fit at a time.")
     if config.get("auto_scale_lr", {}).get("enable"):
         raise InputError("--batch leaves the learning rate as it is: leave auto_scale_lr.enable=True out.")
+
+
+def for_passes(scheduler: dict[str, Any], passes: int, before: int) -> dict[str, Any]:
+    """A schedule whose iterations, if it counts them, are stretched; in place."""
+    if not scheduler.get("by_epoch", True) and not scheduler.get("convert_to_iter_based"):
+        scheduler.update({key: stretched(scheduler[key], passes, before) for key in PLACES if key in scheduler})
+    return scheduler
 
 
 def stretched(place: int | list[int], passes: int, before: int) -> int | list[int]:

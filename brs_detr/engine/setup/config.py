@@ -4,58 +4,29 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
-import yaml
 from mmdet.registry import MODELS, OPTIM_WRAPPERS
 from mmengine.config import Config
 from mmengine.config import config as mmengine_configs
 from mmengine.device import get_device
-from mmengine.fileio import register_handler
-from mmengine.fileio.handlers import YamlHandler
 from mmengine.optim import OptimWrapper
 from torch import nn
 
 from brs_detr.engine.progress import console
+from brs_detr.engine.running.schedules import with_each
 from brs_detr.engine.setup import config_errors, config_names, pipelines, spelling
 from brs_detr.errors import InputError
-from brs_detr.files import yaml_problem
 from brs_detr.heads.ranking import RankingMixin
 from brs_detr.losses import RankingLoss
-
-
-class ValueLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads YAML of values: what no tag can turn into a call. Tuples, which mmengine dumps, are values.
-
-    The compiled one is quicker: mmengine reads the long list of mmdet's models for every config of mmdet's.
-    """
-
-
-ValueLoader.add_constructor(
-    "tag:yaml.org,2002:python/tuple", lambda loader, node: tuple(loader.construct_sequence(node, deep=True))
-)
-
-
-@register_handler(["yaml", "yml"])
-class ValueYamlHandler(YamlHandler):
-    """Takes the place of mmengine's, whose loader calls what the file names (``!!python/object/apply``)."""
-
-    def load_from_fileobj(self, file: IO[str], **options: Any) -> Any:
-        try:
-            return yaml.load(file, Loader=ValueLoader)  # a loader of values
-        except yaml.constructor.ConstructorError as error:
-            problem = f"holds more than values ({yaml_problem(error)}): write it as a Python config"
-        except yaml.YAMLError as error:
-            problem = f"cannot be read ({yaml_problem(error)})"
-        raise InputError(f"A YAML config, or a base of it, {problem}.")
 
 
 def read_config(path: str | Path) -> Config:
     """A config, given by its path or its name, as it stands.
 
     Raises:
-        InputError: it or one of its bases is missing or mistaken, or is YAML that would run code.
+        InputError: it or one of its bases is missing or mistaken, or is YAML or JSON that would run code.
     """
     file = config_names.locate(path)
     if not file.is_file():
@@ -68,7 +39,7 @@ def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -
     """Read a config, merge the command line's ``key=value`` options, settle the work directory.
 
     A Python config is a program and may do whatever a program may: read one before you use it. A YAML or JSON config
-    holds values only, and so do those that it is based on.
+    holds values only, see `config_values`, and so do those of YAML and JSON that it is based on.
 
     Raises:
         InputError: there is no such file, it or a base cannot be read, or an option does not go with it; or `path` is a
@@ -126,14 +97,19 @@ def set_epochs(config: Config, epochs: int) -> None:
         raise InputError("--epochs needs a config that trains by epochs.")
     stretch = epochs / config.train_cfg.max_epochs
     config.train_cfg.max_epochs = epochs
-    for scheduler in config.get("param_scheduler") or []:
-        if not scheduler.get("by_epoch", True):
-            continue
+    if schedulers := config.get("param_scheduler"):
+        config.param_scheduler = with_each(schedulers, lambda each: stretched(each, stretch))
+
+
+def stretched(scheduler: dict[str, Any], stretch: float) -> dict[str, Any]:
+    """A schedule whose epochs, if it counts them, are moved in proportion; in place."""
+    if scheduler.get("by_epoch", True):
         for key in ("begin", "end", "T_max"):
             if key in scheduler:
                 scheduler[key] = round(scheduler[key] * stretch)
         if "milestones" in scheduler:
-            scheduler.milestones = sorted({max(1, round(step * stretch)) for step in scheduler.milestones})
+            scheduler["milestones"] = sorted({max(1, round(step * stretch)) for step in scheduler["milestones"]})
+    return scheduler
 
 
 def rank_over_processes(config: Config) -> None:

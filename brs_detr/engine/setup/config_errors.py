@@ -23,6 +23,7 @@ from torch import nn
 
 from brs_detr.causes import cause_of, name_of
 from brs_detr.data import checks as data_checks
+from brs_detr.engine.setup.config_values import NotValuesError
 from brs_detr.engine.setup.spelling import nearest
 from brs_detr.errors import InputError
 
@@ -47,6 +48,8 @@ def reading(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except NotValuesError as error:
+        raise InputError(f"The config {(_files_read(error) or [str(path)])[-1]} {error}.") from error
     except (InputError, KeyboardInterrupt, MemoryError):
         raise
     except BaseException as error:  # a config is a program, and may call sys.exit
