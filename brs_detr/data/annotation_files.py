@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from brs_detr.data.conversion import Labelled, Object, an_object, as_splits, box_around, box_around_turned
 from brs_detr.data.layouts import IMAGES, Files, Split, text_of
-from brs_detr.data.split_lists import SplitLists
+from brs_detr.data.split_lists import SplitLists, split_named
 from brs_detr.errors import InputError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -32,30 +32,35 @@ def read_annotation_files(files: Files) -> dict[str, Split]:
     by_split: dict[str, list[Labelled]] = defaultdict(list)
     assign = Assignment(files)
     for each in found:
-        by_split[assign(each)].append(each)
+        if split := assign(each):
+            by_split[split].append(each)
     return as_splits(files, {split: images[0].source for split, images in by_split.items()}, by_split)
 
 
 class Assignment:
     """Which split an image is of: as ImageSets/Main lists it, else as its annotations' path, or its own, tells.
 
-    An image whose name leads nowhere, for files are renamed without a look inside, gets that of its annotations.
+    An image whose name leads nowhere, for files are renamed without a look inside, gets that of its annotations. Where
+    nothing tells, it is to be trained on, unless lists name more than one split: None.
     """
 
     def __init__(self, files: Files) -> None:
         self.files, self.lists = files, SplitLists(files)
+        listed = {split for splits in self.lists.splits.values() for split in splits}
+        self.otherwise = "train" if len(listed) < 2 else None
         self.images: dict[str, set[str | None]] = defaultdict(set)
         for path in files.of_kind(IMAGES):
             self.images[path.stem].add(files.split_of(path))
 
-    def __call__(self, labelled: Labelled) -> str:
+    def __call__(self, labelled: Labelled) -> str | None:
         stem, image = labelled.source.stem, Path(labelled.name.replace("\\", "/")).stem
         if image not in self.images and stem in self.images:
             labelled.name = image = stem
         places = self.images.get(image, {None})
         of_image = next(iter(places)) if len(places) == 1 else None
         listed = self.lists(str(labelled.source.relative_to(self.files.folder)))
-        return listed or self.files.split_of(labelled.source) or of_image or "train"
+        told = listed or split_named(labelled.subset) or self.files.split_of(labelled.source) or of_image
+        return told or self.otherwise
 
 
 def of_xml(path: Path) -> Iterable[Labelled]:
@@ -84,7 +89,7 @@ def of_voc(path: Path, entry: ElementTree.Element) -> Object:
 
 
 def cvat_image(path: Path, image: ElementTree.Element) -> Labelled:
-    labelled = Labelled(image.get("name") or "", path)
+    labelled = Labelled(image.get("name") or "", path, subset=image.get("subset") or "")
     for shape in image:
         if shape.tag in SIDES or shape.tag == "polygon":
             labelled.objects.append(of_cvat(path, shape))

@@ -31,13 +31,15 @@ class Object(NamedTuple):
 class Labelled:
     """An image by the name that its annotations give it, and its objects.
 
-    source: the file that holds them. left_out: the kind of each shape there that bounds no area.
+    source: the file that holds them. left_out: the kind of each shape there that bounds no area. subset: what the file
+    says that the image is for.
     """
 
     name: str
     source: Path
     objects: list[Object] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    subset: str = ""
 
 
 def an_object(source: Path, name: str, box: Iterable[float | str], polygon: Iterable[float] = ()) -> Object:

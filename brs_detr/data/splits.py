@@ -33,8 +33,6 @@ def find_splits(data: Path, share: float | None = None, seed: int = 0) -> tuple[
         raise InputError(f"--split {share:g} is no share of the images: give a number between 0 and 1, such as 0.2.")
     splits = read_layout(data)
     check_train(data, splits)
-    if "test" in splits and not splits["test"].content.get("annotations"):
-        del splits["test"]
     if "val" in splits and share is not None:
         raise InputError(f"{splits['val'].source} is there to validate on already: leave out --split.")
     if "val" not in splits and share is None:
@@ -63,6 +61,9 @@ def read_layout(data: Path) -> dict[str, Split]:
         raise InputError(f"{data} is an archive: unpack it, and give --data the folder.")
     files = Files(data if data.is_dir() else data.parent)
     splits = _as_they_lie(data, files)
+    if "test" in splits and len(splits) > 1 and not splits["test"].content.get("annotations"):
+        bare = splits.pop("test")
+        next(iter(splits.values())).remarks.append(f"test: {bare.source} has no annotations, and is left out.")
     return divided(splits["train"], SplitLists(files)) if set(splits) == {"train"} and data.is_dir() else splits
 
 
@@ -108,7 +109,7 @@ def unlisted(files: Files, splits: Iterable[Split]) -> list[str]:
     listed_files = {file for split in splits for file in split.files}
     folders = {file.parent for file in listed_files}
     lost = [path for path in files.of_kind(IMAGES) if path.parent in folders and path not in listed_files]
-    where = f"beside those of the splits have no annotations and are left out, such as {lost[0]}." if lost else ""
+    where = f"beside those of the splits have no annotations or no split, such as {lost[0]}: left out." if lost else ""
     return counted(len(lost), f"images {where}")
 
 

@@ -19,6 +19,7 @@ NAMES = {  # of columns, in lower case without what joins words
 }
 BOX = ("x1", "y1", "x2", "y2")
 SPLITS = ("split", "set", "subset", "partition", "usage", "mluse")  # a column that says what an image is for
+GROUP = ("isgroupof", "iscrowd")  # a column with 1 for a box around many objects, neither trained on nor evaluated
 LIST = ("bbox", "box")  # a column of a list "[x, y, width, height]", as Kaggle has it
 OUTSIDE = 2  # parts of an image's size, for boxes that lead out of it
 
@@ -145,6 +146,8 @@ def read_table(path: Path) -> dict[str | None, list[Labelled]]:
         columns, lines = dict(zip(("image", *BOX, "class"), range(6), strict=True)), [[], *lines]
     if columns is None:
         return {}
+    if (group := place_of(GROUP, lines[0])) is not None:
+        columns = {**columns, "group": group}
     images, splits = images_of(path, columns, lines[1:]), split_of_each(path, columns["image"], lines)
     divided: dict[str | None, list[Labelled]] = defaultdict(list)
     for image in images:
@@ -185,7 +188,8 @@ def images_of(path: Path, columns: dict[str, int], lines: list[list[str]]) -> li
         field = {name: line[place].strip() for name, place in columns.items()}
         image = images.setdefault(field["image"], Labelled(field["image"], path))
         if any(field[side] for side in BOX):  # a line without a box: an image of background
-            image.objects.append(an_object(path, field["class"], [field[side] for side in BOX]))
+            found = an_object(path, field["class"], [field[side] for side in BOX])
+            image.objects.append(found._replace(ignored=field.get("group") == "1"))
     sides = [side for image in images.values() for each in image.objects for side in each.box]
     if sides and max(sides) <= OUTSIDE:  # Open Images: parts of the image's size
         for image in images.values():

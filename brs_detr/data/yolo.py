@@ -103,7 +103,7 @@ def existing(path: Path, root: Path, entry: str) -> Path:
         InputError: it is nowhere.
     """
     inside = entry.removeprefix("../")
-    for place in (root / entry, root / inside, path.parent / entry, path.parent / inside):
+    for place in (root / inside, root / entry, path.parent / inside, path.parent / entry):
         if place.exists():
             return Path(os.path.normpath(place))
     raise InputError(f"{path} names {entry}, which does not exist below {root}: correct it.")
@@ -133,13 +133,13 @@ def images_of(path: Path, content: dict[str, Any], split: str) -> list[Path]:
 
 
 def labels_of(image: Path) -> Path:
-    """The file of an image's labels: its path with the last ``images`` as ``labels``, else the one beside it."""
-    parts = list(image.parts)
+    """The file of an image's labels: its path with the last ``images`` as ``labels``, or the one beside it."""
+    parts, beside = list(image.parts), image.with_suffix(".txt")
     for number in range(len(parts) - 2, -1, -1):
         if parts[number] in FOLDERS:
             parts[number] = FOLDERS[parts[number]]
-            return Path(*parts).with_suffix(".txt")
-    beside = image.with_suffix(".txt")
+            labels = Path(*parts).with_suffix(".txt")
+            return beside if beside.is_file() and not labels.is_file() else labels
     return beside if beside.exists() else image.parent.parent / "labels" / beside.name
 
 
@@ -191,6 +191,19 @@ def objects_of(labels: Path, size: tuple[int, int], classes: int, keypoints: int
     return objects
 
 
+def files_of(path: Path, content: dict[str, Any]) -> tuple[dict[str, list[Path]], list[str]]:
+    """The image files of each split, and a remark on a test split that is not there, as few have it.
+
+    Raises:
+        InputError: another split is not there.
+    """
+    files = {split: images_of(path, content, split) for split in SPLITS if content.get(split) and split != "test"}
+    try:
+        return files | ({"test": images_of(path, content, "test")} if content.get("test") else {}), []
+    except InputError as error:
+        return files, [f"There is no test split: {error}"]
+
+
 def read_yolo(path: Path, content: dict[str, Any]) -> dict[str, Split]:
     """The splits that a data.yaml describes, as COCO's content.
 
@@ -198,7 +211,7 @@ def read_yolo(path: Path, content: dict[str, Any]) -> dict[str, Split]:
         InputError: something named is missing, or malformed.
     """
     names = class_names(path, content)
-    files = {split: images_of(path, content, split) for split in SPLITS if content.get(split)}
+    files, remarks = files_of(path, content)
     if not any(labels_of(file).is_file() for file in files.get("train", [])):
         raise InputError(
             f"None of the images that {path} gives to train on has a file of labels, such as "
@@ -209,6 +222,7 @@ def read_yolo(path: Path, content: dict[str, Any]) -> dict[str, Split]:
     for split, found in files.items():
         if without := sum(not labels_of(file).is_file() for file in found):
             splits[split].remarks.append(f"{split}: {without} images have no file of labels, and count as background.")
+    next(iter(splits.values())).remarks += remarks
     if lost := lost_labels([file for found in files.values() for file in found]):
         remark = f"{len(lost)} files of labels have no image in any split, such as {lost[0]}."
         next(iter(splits.values())).remarks.append(remark)
