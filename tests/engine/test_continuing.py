@@ -4,6 +4,7 @@ import os
 import random
 import re
 import signal
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from mmengine.dataset import DefaultSampler
 from mmengine.runner import Runner
 from torch.utils.data import BatchSampler
 
+from brs_detr.engine.running import work_dir
 from brs_detr.engine.running.seeding import SeededBatchSampler, SeedingHook
 from brs_detr.errors import InputError
 from tests.engine.toy import write_iterations_config
-from tests.engine.toy_training import run, state
+from tests.engine.toy_training import run, start, state
 
 # Of the training by epochs, none of which may change the result.
 WAYS = {
@@ -103,6 +105,20 @@ def test_an_image_that_cannot_be_read_loses_no_iteration(
         *_, last = work.with_suffix(".log").read_text().splitlines()
         assert re.search(rf"^error: The image X cannot be read. Training stopped {said}.*continue with --resume", last)
     assert run(toy_config, work) == 0
+    assert state(work) == uninterrupted
+
+
+def test_a_second_training_leaves_the_first_alone(
+    toy_config: Path, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    first = start(toy_config, work)
+    while not (work / work_dir.LOCK).exists() and first.is_alive():
+        time.sleep(0.01)
+    assert run(toy_config, work) == 2
+    assert re.search("error: Another training .* writes to the work directory", work.with_suffix(".log").read_text())
+    first.join(60)
+    assert first.exitcode == 0
     assert state(work) == uninterrupted
 
 
