@@ -207,7 +207,7 @@ def test_signals_while_a_process_waits_for_another(toy_config: Path, tmp_path: P
 def test_nothing_is_saved_amid_a_step(monkeypatch: pytest.MonkeyPatch, amid_a_step: bool) -> None:
     """Gradients of the passes so far are in no checkpoint; an evaluation that comes then saves none."""
     saved, hook = [], InterimCheckpointHook()
-    monkeypatch.setattr(hook, "ensure_saved", lambda runner, iteration: saved.append(iteration))
+    monkeypatch.setattr(interim, "ensure_saved", lambda runner, iteration: saved.append(iteration))
     monkeypatch.setattr(interim, "reached", lambda runner: "saved")
     monkeypatch.setattr(preemption.SIGNALS, "safe", None)
     hook.started = 0.0
