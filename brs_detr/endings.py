@@ -48,8 +48,10 @@ def ending_of(error: BaseException) -> Ending:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, and those in whose handling it was raised."""
-    while error:
+    """The error, and those in whose handling it was raised, each once: one that is its own cause ends it."""
+    seen: set[int] = set()
+    while error and id(error) not in seen:
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
 

@@ -110,3 +110,9 @@ def test_an_output_that_takes_no_more(tmp_path: Path, sink: str, status: int, sa
     assert done.returncode == status
     assert done.stderr.count("\n") == 1
     assert said in done.stderr
+
+
+def test_an_error_that_is_its_own_cause_has_an_end() -> None:
+    error = RuntimeError("wrong")
+    error.__cause__ = error
+    assert endings.ending_of(error).text.startswith("unexpected RuntimeError")

@@ -85,4 +85,4 @@ def test_the_table_has_means_over_seeds(tmp_path: Path) -> None:
     row = reached.splitlines()[2]
     assert row.startswith("|Co-DETR|batchof2|9|2|0.500±0.141|0.500±0.141|")
     assert row.endswith("|0.50|0.10.4|")
-    assert gained.splitlines()[2] == "|Co-DETR|batchof2|9|-|-|-|-|-1.701to2.701|"
+    assert gained.splitlines()[2] == "|Co-DETR|batchof2|9|-|-|-|-|-1.701to2.701|-1.701to2.701|"

@@ -98,10 +98,10 @@ def set_epochs(config: Config, epochs: int) -> None:
     stretch = epochs / config.train_cfg.max_epochs
     config.train_cfg.max_epochs = epochs
     if schedulers := config.get("param_scheduler"):
-        config.param_scheduler = with_each(schedulers, lambda each: stretched(each, stretch))
+        config.param_scheduler = with_each(schedulers, lambda each: for_epochs(each, stretch))
 
 
-def stretched(scheduler: dict[str, Any], stretch: float) -> dict[str, Any]:
+def for_epochs(scheduler: dict[str, Any], stretch: float) -> dict[str, Any]:
     """A schedule whose epochs, if it counts them, are moved in proportion; in place."""
     if scheduler.get("by_epoch", True):
         for key in ("begin", "end", "T_max"):
