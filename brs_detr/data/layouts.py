@@ -20,6 +20,7 @@ WORDS = {  # of a path that tell its split
 }
 IMAGE_WORDS = {"image", "images", "img", "imgs", "jpegimages", "photos", "pictures", "rgb"}
 MASK_WORDS = {"annotation", "annotations", "depth", "gt", "label", "labels", "mask", "masks", "thumbnails"}
+LISTS = ("images", "annotations", "categories")  # COCO's
 ANNOTATIONS = {".json", ".csv", ".xml"}
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 LOOKED_FOR = (
@@ -104,10 +105,14 @@ def text_of(path: Path) -> bytes:
     return content.replace(b"\0", b"") if b"\0" in content[:4] else content
 
 
-def is_coco(path: Path) -> bool:
-    """Whether a JSON file has COCO's lists; it is not parsed, for it may be large."""
+def lists_of(path: Path) -> set[str]:
+    """Which of COCO's lists a JSON file has, as it seems; it is not parsed, for it may be large."""
     content = text_of(path)
-    return all(re.search(rb'"%s"\s*:\s*\[' % name, content) for name in (b"images", b"categories"))
+    return {name for name in LISTS if re.search(rb'"%s"\s*:\s*\[' % name.encode(), content)}
+
+
+def is_coco(path: Path) -> bool:
+    return {"images", "categories"} <= lists_of(path)
 
 
 def annotation_files(files: Files) -> dict[str, list[Path]]:
@@ -135,13 +140,13 @@ def annotation_files(files: Files) -> dict[str, list[Path]]:
 
 
 def check_others(files: Files, paths: list[Path], known: Mapping[str | None, list[Path]]) -> None:
-    """JSON files beside COCO's: none that names a split is left out in silence.
+    """JSON files beside COCO's: none that names a split, or is one of COCO's cut short, is left out in silence.
 
     Raises:
         InputError: one is no JSON, or has the name of a split of which no COCO file is `known`.
     """
     for path in paths:
-        if files.split_of(path):
+        if files.split_of(path) or lists_of(path) or not path.stat().st_size:
             parse(path)
         if (named := files.split_of(files.folder / path.name)) and named not in known:
             read_lists(path)

@@ -35,6 +35,19 @@ def test_a_part_of_a_split_that_is_cut_short(digits: Path, tmp_path: Path) -> No
         find_splits(tmp_path)
 
 
+@pytest.mark.parametrize("text", ["", '{"images": [', '{"annotations" : [{"id": 1'])
+def test_a_file_of_no_split_that_is_cut_short(digits: Path, tmp_path: Path, text: str) -> None:
+    own.one_image_folder(digits, tmp_path)
+    for name, day in (("train", "sunday"), ("val", "monday")):
+        (tmp_path / f"{name}.json").rename(tmp_path / f"{day}.json")
+    (tmp_path / "notes.json").write_text('{"images": {}}')
+    (tmp_path / "captions.json").write_text('{"images": [], "annotations": []}')
+    find_splits(tmp_path, 0.5)
+    (tmp_path / "tuesday.json").write_text(text)
+    with pytest.raises(InputError, match=r"tuesday\.json is not JSON"):
+        find_splits(tmp_path, 0.5)
+
+
 def test_a_file_of_validation_beside_one_to_train_on_of_another_format(digits: Path, tmp_path: Path) -> None:
     own.one_image_folder(digits, tmp_path)
     (tmp_path / "train.json").unlink()
