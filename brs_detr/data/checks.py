@@ -15,7 +15,8 @@ from mmdet.registry import DATASETS, METRICS
 from mmengine.config import Config, ConfigDict
 
 from brs_detr.data.coco_checks import check_sample, check_source
-from brs_detr.data.coco_file import CocoSource, MendedCOCO, listed, read_annotations
+from brs_detr.data.coco_api import MendedCOCO
+from brs_detr.data.coco_file import CocoSource, listed, read_annotations
 from brs_detr.errors import InputError
 
 LVIS_REMEDY = "run `pip install git+https://github.com/lvis-dataset/lvis-api.git`."

@@ -33,6 +33,10 @@ class Columns:
             category=np.array([each["category_id"] for each in annotations], dtype=object),
         )
 
+    def flat(self) -> np.ndarray:
+        """Boxes (N,) bool without width or height."""
+        return (self.box[:, 2:] <= 0).any(axis=1)
+
     def outside(self) -> np.ndarray:
         """Boxes (N,) bool without a point in their image."""
         return ((self.box[:, :2] + self.box[:, 2:] <= 0) | (self.box[:, :2] >= self.size)).any(axis=1)
@@ -70,9 +74,14 @@ def reasons_to_leave_out(source: CocoSource, content: Content, columns: Columns)
         "boxes of categories outside metainfo.classes are ignored": [
             not of_class.get(each, False) for each in columns.category
         ],
-        "boxes marked 'ignore' are dropped": [bool(each.get("ignore")) for each in annotations],
-        "boxes without area are dropped": (columns.box[:, 2:] < 1).any(axis=1) | (columns.area <= 0),
+        "boxes marked 'ignore' are not trained on, and crowds to an evaluation": [
+            bool(each.get("ignore")) for each in annotations
+        ],
+        "boxes without width or height are dropped": columns.flat(),
         "boxes wholly outside their image are dropped": columns.outside(),
+        "boxes of less than a pixel, or whose 'area' is 0, are not trained on, but an evaluation counts them": (
+            (columns.box[:, 2:] < 1).any(axis=1) | (columns.area <= 0)
+        ),
         f"boxes in images narrower than {source.least_side} pixels are dropped": (
             columns.size.min(axis=1, initial=np.inf) < source.least_side
         ),

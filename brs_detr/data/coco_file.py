@@ -11,10 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmdet.datasets import CocoDataset
-from mmdet.datasets.api_wrappers import COCO
-from mmdet.evaluation.metrics import coco_metric
-
 from brs_detr.data.masks import drop_flat
 from brs_detr.errors import InputError
 
@@ -200,20 +196,3 @@ def read_annotations(path: Path) -> tuple[Content, list[str]]:
         check_entries(path, kind, lists.get(kind, []))
     check_unique(path, "categories", lists["categories"], "name")
     return lists, remarks + mend(lists.get("annotations", []))
-
-
-class MendedCOCO(COCO):
-    """mmdet's interface to a COCO file, whose content comes from `read_annotations`."""
-
-    def __init__(self, annotation_file: str | None = None) -> None:
-        super().__init__()
-        if annotation_file is not None:
-            self.dataset, _ = read_annotations(Path(annotation_file))
-            self.createIndex()
-            self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs
-
-
-def install() -> None:
-    """Let mmdet's COCO data sets and metrics, and all derived from them, read through `MendedCOCO`."""
-    CocoDataset.COCOAPI = MendedCOCO
-    coco_metric.COCO = MendedCOCO

@@ -100,14 +100,14 @@ def test_a_subset_of_the_categories_is_remarked(data: Path) -> None:
     assert "boxes of categories outside metainfo.classes are ignored" in remark
 
 
-def test_boxes_without_area_are_counted(data: Path) -> None:
+def test_boxes_without_width_or_height_are_counted(data: Path) -> None:
     def flatten(content: dict) -> None:
         content["annotations"][0]["bbox"][2] = 0
         content["annotations"][1]["bbox"][3] = -5
 
     edit(data, flatten)
     (remark,) = check_data(config(data))
-    assert remark.endswith("train.json: 2 boxes without area are dropped.")
+    assert remark.endswith("train.json: 2 boxes without width or height are dropped.")
 
 
 def test_wrapped_data_sets_are_checked(data: Path) -> None:

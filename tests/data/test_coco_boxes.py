@@ -23,11 +23,12 @@ REMARKED = [
     (update(bbox=[-20, 5, 30, 10]), "2 boxes reach outside their image"),
     (update(bbox=[64, 5, 10, 10]), "2 boxes wholly outside their image are dropped"),
     (update(bbox=[-30, 5, 30, 10]), "2 boxes wholly outside their image are dropped"),
-    (update(bbox=[5, 5, 10, 0.5]), "2 boxes without area are dropped"),
-    (update(area=0), "2 boxes without area are dropped"),
-    (update(area=-3.5), "2 boxes without area are dropped"),
+    (update(bbox=[5, 5, 0, 10]), "2 boxes without width or height are dropped"),
+    (update(bbox=[5, 5, 10, 0.5]), "2 boxes of less than a pixel, or whose 'area' is 0, are not trained on"),
+    (update(area=0), "2 boxes of less than a pixel, or whose 'area' is 0, are not trained on"),
+    (update(area=-3.5), "2 boxes of less than a pixel, or whose 'area' is 0, are not trained on"),
     (update(iscrowd=1), "2 crowds are neither trained on nor counted as misses"),
-    (update(ignore=1), "2 boxes marked 'ignore' are dropped"),
+    (update(ignore=1), "2 boxes marked 'ignore' are not trained on, and crowds to an evaluation"),
     (update(segmentation=[]), "2 annotations have an empty segmentation"),
 ]
 
@@ -66,7 +67,7 @@ def test_images_without_boxes_are_remarked_where_they_are_most(data: Path) -> No
 NOTHING_LEFT = [
     (dict(bbox=[70, 70, 5, 5]), "boxes wholly outside their image are dropped"),
     (dict(iscrowd=1), "crowds are neither trained on"),
-    (dict(area=0), "boxes without area are dropped"),
+    (dict(area=0), "boxes of less than a pixel, or whose 'area' is 0, are not trained on"),
     (dict(category_id=99), "category ids that the file does not list"),
     (dict(image_id=99), "annotations of images that the file does not list"),
 ]

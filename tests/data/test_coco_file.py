@@ -9,7 +9,8 @@ from mmdet.datasets import CocoDataset
 from mmdet.evaluation import CocoMetric
 
 from brs_detr.data.checks import check_data
-from brs_detr.data.coco_file import MendedCOCO, read_annotations
+from brs_detr.data.coco_api import MendedCOCO
+from brs_detr.data.coco_file import read_annotations
 from brs_detr.data.digits import CLASSES
 from brs_detr.data.masks import decode, encode
 from brs_detr.errors import InputError

@@ -9,6 +9,7 @@ import torch
 from mmengine.structures import InstanceData
 
 from brs_detr.data import masks
+from brs_detr.data.coco_api import scored
 from brs_detr.data.coco_file import read_annotations
 from brs_detr.data.splits import used_names
 
@@ -24,7 +25,7 @@ class GroundTruth:
     """
 
     def __init__(self, path: str | None, classes: tuple[str, ...]) -> None:
-        content = read_annotations(Path(path))[0] if path else {"images": [], "categories": []}
+        content = scored(read_annotations(Path(path))[0]) if path else {"images": [], "categories": []}
         self.images = {image["file_name"]: image for image in content["images"]}
         self.by_last_part: dict[str, list[str]] = defaultdict(list)
         for name in self.images:

@@ -13,6 +13,7 @@ from mmengine.structures import InstanceData
 from brs_detr.data import masks
 from brs_detr.data.calibration import Calibration
 from brs_detr.data.checks import coco_sources
+from brs_detr.data.coco_api import scored
 from brs_detr.data.coco_file import Content, listed, read_annotations
 from brs_detr.data.masks import check_masks
 from brs_detr.engine.inference.detector import Detector
@@ -72,7 +73,7 @@ def source_of(config: Config) -> Source:
             f"A report needs the test_dataloader of {config.filename} to read one COCO file, and it reads "
             f"{len(sources) or 'none'}."
         )
-    content, classes = read_annotations(sources[0].annotations)[0], class_names(config)
+    content, classes = scored(read_annotations(sources[0].annotations)[0]), class_names(config)
     labels = {each["id"]: classes.index(each["name"]) for each in content["categories"] if each["name"] in classes}
     if not any(each["category_id"] in labels and not each.get("iscrowd") for each in content.get("annotations", [])):
         raise InputError(

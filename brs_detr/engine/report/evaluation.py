@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from brs_detr.data.coco_evaluation import AREAS, evaluation_class
-from brs_detr.data.coco_file import MendedCOCO
+from brs_detr.data.coco_api import ScoredCOCO
 from brs_detr.data.coco_metric import best_threshold
 from brs_detr.engine.inference.matching import TRUE
 from brs_detr.engine.report.collecting import Collection
@@ -20,7 +20,7 @@ BINS = 10  # of the reliability diagram
 
 def evaluate(collection: Collection, kind: str) -> Any:
     """COCO's evaluation of boxes (``bbox``) or masks (``segm``), accumulated."""
-    truth, results = MendedCOCO(str(collection.source.annotations)), collection.results
+    truth, results = ScoredCOCO(str(collection.source.annotations)), collection.results
     if kind == "segm":  # beside a box pycocotools takes the box's area for the mask's; mmdet leaves boxes out, too
         results = [{name: value for name, value in result.items() if name != "bbox"} for result in results]
     found = truth.loadRes(results) if results else _nothing(collection)
@@ -34,8 +34,8 @@ def evaluate(collection: Collection, kind: str) -> Any:
     return evaluation
 
 
-def _nothing(collection: Collection) -> MendedCOCO:
-    empty = MendedCOCO()
+def _nothing(collection: Collection) -> ScoredCOCO:
+    empty = ScoredCOCO()
     empty.dataset = {**collection.source.content, "annotations": []}
     empty.createIndex()
     return empty
