@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +12,9 @@ from typing import Any
 
 from brs_detr.errors import InputError
 
+LAST = "last_checkpoint"  # in a training's work directory, mmengine's note of the checkpoint that was written before it
+LOCK = ".brs_detr.lock"  # which the training that is going on there has locked; a kill leaves the file, unlocked
+LOGS = re.compile(r"\d{8}_\d{6}")  # its folders there, of each start one
 LONGEST = 255 - len(".-01234567")  # bytes of a name to which a temporary one adds these
 
 

@@ -14,8 +14,8 @@ from mmdet.evaluation import CocoMetric
 from mmdet.registry import DATASETS, METRICS
 from mmengine.config import Config, ConfigDict
 
-from brs_detr.data.coco_checks import check_sample, check_source
 from brs_detr.data.coco_api import MendedCOCO
+from brs_detr.data.coco_checks import check_sample, check_source
 from brs_detr.data.coco_file import CocoSource, listed, read_annotations
 from brs_detr.errors import InputError
 

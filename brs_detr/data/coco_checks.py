@@ -82,7 +82,9 @@ def check_images(source: CocoSource, content: Content) -> list[str]:
         present = files_in(folder)
         missing += [folder / name for name in names if name not in present]
     if missing:
-        remedy = "set data_root and data_prefix to where they are" if source.classes else "give their folder"
+        remedy = (
+            "set data_root and data_prefix to where they are" if source.classes else "give the folder that has them"
+        )
         if "\\" in missing[0].name:
             remedy = "write '/' for '\\' in the file's names"
         raise InputError(
@@ -145,13 +147,15 @@ def check_sample(source: CocoSource, content: Content) -> list[str]:
     """Open a few images, spread over the file: a remark where their size is not what the file says.
 
     Raises:
-        InputError: one cannot be read.
+        InputError: one cannot be read, or most have another size.
     """
     files = files_of(source, content)
     sample = files[:: -(-len(files) // SAMPLE)]
     unreadable, resized = open_all(sample)
     if unreadable:
         raise InputError(unreadable[0])
+    if 2 * len(resized) > len(sample):
+        raise InputError(other_sizes(source, f"{len(resized)} of {len(sample)} images opened", resized))
     remark = f"of {len(sample)} images opened have another size than the file says: {listed(resized, 1)}"
     return counted(len(resized), f"{remark}; `python scripts/check_data.py --images` opens all")
 
@@ -166,7 +170,11 @@ def check_all_images(source: CocoSource, content: Content, after_each: Callable[
     if unreadable:
         raise InputError(f"{len(unreadable)} images of {source.annotations} cannot be used. {' '.join(unreadable)}")
     if resized:
-        raise InputError(
-            f"{len(resized)} images have another size than {source.annotations} says: {listed(resized)}. Correct "
-            "width and height where its boxes belong to the images as they are, else replace the images."
-        )
+        raise InputError(other_sizes(source, f"{len(resized)} images", resized))
+
+
+def other_sizes(source: CocoSource, which: str, resized: list[str]) -> str:
+    return (
+        f"{which} have another size than {source.annotations} says: {listed(resized)}. Correct width and height where "
+        "its boxes belong to the images as they are, else replace the images."
+    )

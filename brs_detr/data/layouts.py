@@ -6,12 +6,13 @@ Names decide nothing but the split. A file is a COCO file by what it holds.
 import os
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from brs_detr.data.coco_file import Content, parse, read_lists
 from brs_detr.errors import InputError
+from brs_detr.files import LAST, LOCK, LOGS
 
 WORDS = {  # of a path that tell its split
     "train": {"train", "training", "trainset", "trn"},
@@ -51,15 +52,19 @@ class Split:
 
 
 class Files:
-    """The names of all files below a folder by the folder that they are in; hidden folders are left out."""
+    """The names of all files below a folder by the folder that they are in.
+
+    Hidden folders are left out, and work directories, whose annotations are copies, perhaps of earlier ones.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.names = folder, dict[Path, set[str]]()
         seen: set[str] = set()
         for place, folders, names in os.walk(folder, followlinks=True):
             real = os.path.realpath(place)
-            folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
-            if real not in seen:
+            passed = real in seen or (Path(place) != folder and is_work_dir(place, folders, names))
+            folders[:] = [] if passed else sorted(name for name in folders if not name.startswith("."))
+            if not passed:
                 self.names[Path(place)] = {name for name in names if not name.startswith("._")}
             seen.add(real)
 
@@ -71,6 +76,10 @@ class Files:
             for name in names
             if os.path.splitext(name)[1].lower() in suffixes
         )
+
+    def leave_out(self, paths: Iterable[Path]) -> None:
+        for path in paths:
+            self.names[path.parent].discard(path.name)
 
     def split_of(self, path: Path) -> str | None:
         """The split that a path names in its last part, else in the nearest folder that names one."""
@@ -90,6 +99,12 @@ class Files:
     def holds(self, path: str) -> bool:
         folder, name = os.path.split(os.path.normpath(path))
         return name in self.names.get(Path(folder), ())
+
+
+def is_work_dir(place: str, folders: list[str], names: list[str]) -> bool:
+    """Whether a folder, of which these are the contents, is where a training writes or has written."""
+    logs = (os.path.join(place, name, "vis_data") for name in folders if LOGS.fullmatch(name))
+    return not {LAST, LOCK}.isdisjoint(names) or any(map(os.path.isdir, logs))
 
 
 def text_of(path: Path) -> bytes:

@@ -15,6 +15,7 @@ from brs_detr.data.split_lists import SplitLists, divided, part
 from brs_detr.data.tables import read_tables, why_unread
 from brs_detr.errors import InputError
 
+DESCRIPTIONS = {*layouts.ANNOTATIONS, ".yaml", ".yml"}
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"}
 PIECE = 1 << 16  # bytes read at the begin, the middle and the end of an image, to tell it from others of its length
 
@@ -69,7 +70,7 @@ def read_layout(data: Path) -> dict[str, Split]:
 
 def _as_they_lie(data: Path, files: Files) -> dict[str, Split]:
     if data.is_file():
-        files.names[data.parent] -= {path.name for path in files.of_kind({".yaml", ".yml"}) if path != data}
+        files.leave_out(path for path in files.of_kind(DESCRIPTIONS) if path != data)
         paths = {"train": [data]} if data.suffix.lower() == ".json" else {}
     else:
         paths = layouts.annotation_files(files)

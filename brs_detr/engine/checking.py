@@ -131,11 +131,11 @@ def print_table(files: list[Checked]) -> None:
         for remark in checked.found.remarks if checked.found else ():
             print(printable(remark))
         for remark in checked.report.remarks if checked.report else ():
-            print(f"{checked.splits}: {remark}.")
+            print(printable(f"{checked.splits}: {remark}."))
         for remark in checked.report.mended if checked.report else ():
-            print(f"{checked.splits}: {remark} (mended whenever the file is read; --fix writes a mended copy).")
+            print(printable(f"{checked.splits}: {remark} (mended whenever it is read; --fix writes a mended copy)."))
         if checked.fault:
-            print(f"error: {checked.splits}: {checked.fault}", file=sys.stderr)
+            print(printable(f"error: {checked.splits}: {checked.fault}"), file=sys.stderr)
 
 
 def write_mended(files: list[Checked], out: Path, single: bool) -> None:

@@ -306,6 +306,9 @@ def test_a_few_images_are_opened(data: Path) -> None:
     (remark,) = check_data(config(data))
     assert "2 of 8 images opened have another size than the file says: " in remark
     assert "000001.png has 64 x 64 pixels instead of 128 x 128" in remark
+    edit(data, lambda content: [image.update(width=128, height=128) for image in content["images"][:5]])
+    with pytest.raises(InputError, match=r"5 of 8 images opened have another size than .*train\.json says: .* Correct"):
+        check_data(config(data))
     (data / "train" / "000004.png").write_bytes(b"")
     with pytest.raises(InputError, match=r"The image .*000004\.png cannot be read"):
         check_data(config(data))

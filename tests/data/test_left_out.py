@@ -57,6 +57,33 @@ def test_a_file_of_validation_beside_one_to_train_on_of_another_format(digits: P
         find_splits(tmp_path, 0.5)
 
 
+def test_a_table_alone_is_all_that_is_read(digits: Path, tmp_path: Path) -> None:
+    own.table(digits, tmp_path)
+    both, _ = find_splits(tmp_path)
+    splits, _ = find_splits(tmp_path / "train_labels.csv", 0.5)
+    images = len(both["train"].files)
+    assert [len(split.files) for split in splits.values()] == [images // 2, images // 2]
+
+
+@pytest.mark.parametrize("left", [".brs_detr.lock", "last_checkpoint", "20260102_030405/vis_data/scalars.json"])
+def test_the_copies_of_an_earlier_training_are_not_taken(digits: Path, tmp_path: Path, left: str) -> None:
+    own.voc(digits, tmp_path)
+    work_dir = tmp_path / "work_dirs" / "first"
+    own.write(work_dir / "data" / "train-01234567.json", own.content_of(digits, "train"))
+    with pytest.raises(InputError, match=r"None of the 8 images that .*train-01234567\.json lists is below"):
+        find_splits(tmp_path)
+    (work_dir / left).parent.mkdir(parents=True, exist_ok=True)
+    (work_dir / left).touch()
+    splits, _ = find_splits(tmp_path)
+    assert splits["train"].source.suffix == ".xml"
+
+
+def test_images_may_lie_in_folders_called_by_a_time(digits: Path, tmp_path: Path) -> None:
+    own.one_image_folder(digits, tmp_path / "flights")
+    (tmp_path / "flights" / "images").rename(tmp_path / "flights" / "20260102_030405")
+    assert_read(digits, tmp_path)
+
+
 def test_a_folder_of_nothing_but_a_list(digits: Path, tmp_path: Path) -> None:
     own.copy_images(digits, "train", tmp_path)
     (tmp_path / "a.json").write_text("{}")

@@ -76,3 +76,28 @@ def test_queries_suit_the_objects() -> None:
         None, None, 350, 800, 1500]  # fmt: skip
     assert adapting.suitable_queries(Config.fromfile(FAMILIES["atss"]), 400) is None
     assert pipelines.test_size(config) == (1333, 800)
+
+
+def kept(config: Config) -> set[int]:
+    return {each["max_per_img"] for each in adapting.limited(config.model.test_cfg)}
+
+
+def test_as_many_detections_are_kept_as_there_are_objects() -> None:
+    config = Config.fromfile(ROOT / "configs" / "brs_detr" / "brs-detr_r50_1x_coco.py")
+    assert adapting.keep_detections(config, 100) == []
+    assert kept(config) == {100}
+    (said,) = adapting.keep_detections(config, 301)
+    assert said == "max_per_img of model.test_cfg is 650 instead of 100: an image has 301 objects."
+    assert kept(config) == {650}
+    assert config.model.test_cfg.rpn.max_per_img == 1000  # proposals
+
+
+@pytest.mark.parametrize("family", ["faster_rcnn", "cascade_rcnn", "mask_rcnn"])
+def test_ranking_roi_heads_give_low_scores_too(family: str) -> None:
+    ranking = Config.fromfile(next(path for path in CONFIGS if path.parent.name == family and "brs" in path.name))
+    (said,) = adapting.keep_low_scores(ranking)
+    assert said.startswith("model.test_cfg.rcnn.score_thr is 0.0 instead of 0.4")
+    assert ranking.model.test_cfg.rcnn.score_thr == 0
+    assert adapting.keep_low_scores(ranking) == []
+    other = Config.fromfile(ROOT / "configs" / "co_detr" / "co-deformable-detr_r50_1x_coco.py")
+    assert adapting.keep_low_scores(other) == []

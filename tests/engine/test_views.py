@@ -9,7 +9,8 @@ import pytest
 
 from brs_detr.engine.progress.metrics import may_be_replaced
 from brs_detr.engine.progress.reporting import check_predictions
-from brs_detr.engine.setup.views import limits, use_views
+from brs_detr.engine.setup.adapting import limited
+from brs_detr.engine.setup.views import use_views
 from brs_detr.errors import InputError
 from tests.engine.test_tuning import FAMILIES, read
 from tests.scripts.processes import ROOT
@@ -29,7 +30,9 @@ def test_every_family_without_masks_has_views(path: Path) -> None:
     said = use_views(config)
     assert "as they are and reflected (horizontal)" in said
     assert config.model.type == "DetTTAModel"
-    assert config.model.tta_cfg.max_per_img == max(limits(config.model.module.test_cfg))
+    assert config.model.tta_cfg.max_per_img == max(
+        each["max_per_img"] for each in limited(config.model.module.test_cfg)
+    )
     sizes, flips, *_ = config.test_dataloader.dataset.pipeline[-1].transforms
     assert [each.scale for each in sizes] == [(1333, 800), (1666, 1000)]
     assert [each.prob for each in flips] == [0.0, 1.0]

@@ -64,7 +64,7 @@ def test_a_config_that_is_mended(call: Call, config: Path, data: Path, tmp_path:
     status, output, errors = call("check-data", config)
     assert (status, errors) == (1, "")
     assert "train: " in output
-    assert "without 'iscrowd' count as single objects (mended whenever the file is read" in output
+    assert "without 'iscrowd' count as single objects (mended whenever it is read" in output
     status, output, _ = call("check-data", config, "--fix", tmp_path / "mended")
     assert status == 0
     assert f"{tmp_path}/mended/train.json written" in output

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from brs_detr.data.coco_evaluation import AREAS, evaluation_class
 from brs_detr.data.coco_api import ScoredCOCO
+from brs_detr.data.coco_evaluation import AREAS, evaluation_class
 from brs_detr.data.coco_metric import best_threshold
 from brs_detr.engine.inference.matching import TRUE
 from brs_detr.engine.report.collecting import Collection

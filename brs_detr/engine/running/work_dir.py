@@ -12,18 +12,15 @@ from pathlib import Path
 from typing import IO
 
 from brs_detr.errors import InputError
-from brs_detr.files import check_destination, write_text
+from brs_detr.files import LAST, LOCK, LOGS, check_destination, write_text
 
-LAST = "last_checkpoint"  # mmengine's note: names the checkpoint that was written before it
 INTERIM = "interim.pth"  # stands until a later checkpoint is written
 WRITTEN_BY_TRAINING = re.compile(
     r"last_checkpoint|interim\.pth|(epoch|iter|best)_.*\.pth|(curves|reliability)\.png|(training|metrics)\.json"
     r"|\d{8}_\d{6}"
 )
 
-LOGS = re.compile(r"\d{8}_\d{6}")  # folders, of each start one
 CONVERTED = "data"  # the folder of annotations that are converted for a training, before it claims its directory
-LOCK = ".brs_detr.lock"  # which the training that is going on here has locked; a kill leaves the file, unlocked
 
 
 @contextmanager

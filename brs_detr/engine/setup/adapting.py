@@ -2,8 +2,9 @@
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.config import Config, ConfigDict
@@ -89,6 +90,59 @@ def suitable_size(config: Config, sides: np.ndarray, sizes: np.ndarray) -> tuple
     return None if factor == 1 else chosen
 
 
+def limited(test_cfg: Any) -> Iterator[dict[str, Any]]:
+    """The parts of a test_cfg that limit how many boxes are kept of an image, one for each head; proposals are none."""
+    if isinstance(test_cfg, list | tuple):
+        for each in test_cfg:
+            yield from limited(each)
+    elif isinstance(test_cfg, dict):
+        if test_cfg.get("max_per_img"):
+            yield test_cfg
+        for key, value in test_cfg.items():
+            if key != "rpn":
+                yield from limited(value)
+
+
+def keep_detections(config: Config, most: int) -> list[str]:
+    """Let every head keep twice as many boxes as an image has objects, where it would keep fewer than there are.
+
+    Returns:
+        A sentence where that is so.
+    """
+    short = [each for each in limited(config.model.get("test_cfg")) if each["max_per_img"] < most]
+    before = sorted({each["max_per_img"] for each in short})
+    for each in short:
+        each["max_per_img"] = rounded_up(QUERIES_AN_OBJECT * most)
+    if not short:
+        return []
+    return [
+        f"max_per_img of model.test_cfg is {short[0]['max_per_img']} instead of {' and '.join(map(str, before))}: an "
+        f"image has {most} objects."
+    ]
+
+
+def keep_low_scores(config: Config) -> list[str]:
+    """Let a ranking RoI head give all its detections, whatever their scores, which have no scale of their own.
+
+    Returns:
+        A sentence where the config has them above a threshold.
+    """
+    heads = config.model.get("roi_head", {}).get("bbox_head") or {}
+    rcnn = (config.model.get("test_cfg") or {}).get("rcnn") or {}
+    first = heads[0] if isinstance(heads, list | tuple) else heads
+    if not str(first.get("type")).startswith("Ranking") or not rcnn.get("score_thr"):
+        return []
+    before, rcnn["score_thr"] = rcnn["score_thr"], 0.0
+    return [
+        f"model.test_cfg.rcnn.score_thr is 0.0 instead of {before:g}, which was chosen on COCO: scores of a ranking "
+        "loss have no scale of their own, and an evaluation needs the low ones as well."
+    ]
+
+
+def rounded_up(queries: int) -> int:
+    return QUERIES_STEP * math.ceil(queries / QUERIES_STEP)
+
+
 def suitable_queries(config: Config, most: int) -> int | None:
     """The number of queries for images of up to `most` objects: two an object, but no fewer than the config has.
 
@@ -96,5 +150,5 @@ def suitable_queries(config: Config, most: int) -> int | None:
         None where the config's number suffices, or its detector has no queries.
     """
     present = config.model.get("num_queries")
-    wanted = min(QUERIES_STEP * math.ceil(QUERIES_AN_OBJECT * most / QUERIES_STEP), MOST_QUERIES)
+    wanted = min(rounded_up(QUERIES_AN_OBJECT * most), MOST_QUERIES)
     return wanted if present is not None and wanted > present else None

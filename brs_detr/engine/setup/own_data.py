@@ -26,6 +26,7 @@ from brs_detr.files import check_destination, write_text
 
 SIZES = {"small": 32**2, "medium": 96**2, "large": np.inf}  # areas that COCO's metrics tell apart, in square pixels
 MOST_CLASSES = 20  # in the table
+COUNTED = 100  # detections of a class and image, in COCO's AP
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,16 @@ class OwnData:
 
 @dataclass(frozen=True)
 class Found:
-    """Where the splits are, and what is to change in the config; the same in all processes."""
+    """Where the splits are, and what is to change in the config; the same in all processes.
+
+    most: objects in an image.
+    """
 
     places: dict[str, tuple[Path, Path]]
     classes: tuple[str, ...]
     image_size: tuple[int, int] | None
     queries: int | None
+    most: int
     remarks: list[str]
 
 
@@ -66,6 +71,9 @@ class Objects:
         self.sizes = np.array([sizes[each["image_id"]] for each in objects], dtype=float).reshape(-1, 2)
         self.by_class = Counter(names[each["category_id"]] for each in objects if each["category_id"] in names)
         self.by_image = Counter(each["image_id"] for each in objects)
+        self.most_of_a_class = max(
+            Counter((each["image_id"], each["category_id"]) for each in objects).values(), default=0
+        )
 
     def by_size(self) -> list[int]:
         counts, _ = np.histogram(self.areas, bins=[0, *SIZES.values()])
@@ -107,6 +115,16 @@ def query_remarks(config: Config, most: int, own: OwnData) -> list[str]:
     ]
 
 
+def class_limit_remarks(objects: dict[str, Objects]) -> list[str]:
+    most = max(found.most_of_a_class for name, found in objects.items() if name != "train")
+    if most <= COUNTED:
+        return []
+    return [
+        f"COCO's AP counts the best {COUNTED} detections of a class and image, and an image has {most} objects of one: "
+        "compare bbox_mAP_50, which counts 1000, or cut the images into tiles."
+    ]
+
+
 def use(config: Config, own: OwnData, written: list[Path]) -> list[str]:
     """Find the data, print what they hold and what is chosen for them, and fit the config to them.
 
@@ -135,6 +153,8 @@ def look(config: Config, own: OwnData, written: list[Path]) -> Found:
     """
     if own.folder is None:
         raise InputError("--split divides the images of --data: give both.")
+    if own.folder.resolve() == Path(config.work_dir).resolve():
+        raise InputError(f"{own.folder} is the work directory, too: choose another --work-dir, such as one in it.")
     splits, classes = find_splits(own.folder, own.share, own.seed)
     objects = {name: Objects(split.content) for name, split in splits.items()}
     print_splits(splits, objects, classes)
@@ -145,10 +165,12 @@ def look(config: Config, own: OwnData, written: list[Path]) -> Found:
         classes=classes,
         image_size=None if own.resized else adapting.suitable_size(config, np.sqrt(train.areas), train.sizes),
         queries=None if own.loaded else adapting.suitable_queries(config, most),
+        most=most,
         remarks=[
             *(remark for split in splits.values() for remark in split.remarks),
             *class_remarks(objects, classes),
             *query_remarks(config, most, own),
+            *class_limit_remarks(objects),
             *shared_images(splits),
         ],
     )
@@ -209,4 +231,4 @@ def fit(config: Config, found: Found) -> list[str]:
         said.append(f"model.num_queries is {found.queries} instead of {before}, twice the most objects in an image.")
     elif before:
         said.append(f"model.num_queries stays {before}.")
-    return said
+    return said + adapting.keep_detections(config, found.most) + adapting.keep_low_scores(config)

@@ -1,11 +1,9 @@
 """Test-time augmentation: detect in several views of an image, and merge the boxes."""
 
-from collections.abc import Iterator
-from typing import Any
-
 from mmengine.config import Config, ConfigDict
 
 from brs_detr.engine.setup import pipelines
+from brs_detr.engine.setup.adapting import limited
 from brs_detr.errors import InputError
 
 SCALES = (1.0, 1.25)  # times the size of the test pipeline
@@ -29,7 +27,7 @@ def use_views(config: Config) -> str:
         raise InputError(f"--tta merges boxes alone, and the model of {config.filename} finds masks as well.")
     flips, own = training_flips(config), config.get("tta_pipeline")
     pipelines.change(config, ("test",), lambda steps: own or in_views(steps, flips))
-    most = max([MOST, *limits(config.model.get("test_cfg"))])
+    most = max([MOST, *(each["max_per_img"] for each in limited(config.model.get("test_cfg")))])
     wrapper = config.get("tta_model") or dict(type="DetTTAModel", tta_cfg=dict(nms=MERGED, max_per_img=most))
     config.model = ConfigDict(**wrapper, module=config.model)
     if own:
@@ -67,16 +65,3 @@ def in_views(pipeline: list, flips: list[str]) -> list:
         *pipeline[:place],
         dict(type="TestTimeAug", transforms=[*transforms, [{**pack, "meta_keys": SEEN}]]),
     ]
-
-
-def limits(entry: Any) -> Iterator[int]:
-    """The most boxes that a test_cfg keeps of an image, once for each head; proposals are none."""
-    if isinstance(entry, list | tuple):
-        for each in entry:
-            yield from limits(each)
-    elif isinstance(entry, dict):
-        for key, value in entry.items():
-            if key == "max_per_img" and value:
-                yield value
-            elif key != "rpn":
-                yield from limits(value)
