@@ -1,6 +1,7 @@
 """Operators for mmdet, the option for exhaustive tests, and a small data set."""
 
 import functools
+import gc
 import os
 import socket
 from collections.abc import Callable
@@ -25,6 +26,12 @@ register_all_modules()  # mmdet's scope, as its scripts set it
 # and a new look at all installed packages for each base of a config that is mmdet's.
 vars(configs)["FormatCode"] = lambda text, **style: (text, True)
 vars(configs)["is_installed"] = functools.cache(configs.is_installed)
+
+
+def pytest_collection_finish() -> None:
+    """mmengine collects garbage for each data set that it builds, and all that is imported stays."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

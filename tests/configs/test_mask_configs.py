@@ -46,7 +46,8 @@ def test_config(path: Path) -> None:
     """It builds, is short, reads masks, and evaluates boxes and masks; ranking ones have one logit a class."""
     assert len(path.read_text().splitlines()) <= 40
     cfg = Config.fromfile(path)
-    roi_head = build_model(cfg).roi_head
+    with torch.device("meta"):
+        roi_head = build_model(cfg).roi_head
     ranks = "brs-" in path.stem or "rs-" in path.stem
     assert roi_head.bbox_head.fc_cls.out_features == roi_head.bbox_head.num_classes + (not ranks)
     assert roi_head.mask_head.num_classes == roi_head.bbox_head.num_classes

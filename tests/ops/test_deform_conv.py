@@ -90,10 +90,14 @@ def test_low_precision_keeps_its_type(dtype: torch.dtype) -> None:
 def test_backbone_starts_as_its_plain_self_and_learns_its_offsets(kind: str) -> None:
     """Offsets start at zero; version 2 then halves, as its mask starts at sigmoid(0)."""
     backbone = ResNet(
-        50, dcn=dict(type=kind, deform_groups=4), stage_with_dcn=(False, True, True, True), zero_init_residual=False
+        50,
+        base_channels=16,
+        dcn=dict(type=kind, deform_groups=4),
+        stage_with_dcn=(False, True, True, True),
+        zero_init_residual=False,
     )
     layer = backbone.layer2[1].conv2
-    maps = torch.randn(2, 128, 6, 6)
+    maps = torch.randn(2, 32, 6, 6)
     plain = F.conv2d(maps, layer.weight, padding=1)
     torch.testing.assert_close(layer(maps), plain if kind == "DCN" else plain / 2, rtol=1e-4, atol=1e-5)
     sum(level.square().mean() for level in backbone(torch.randn(2, 3, 64, 64))).backward()

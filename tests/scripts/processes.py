@@ -1,10 +1,17 @@
 """The scripts as users run them: other processes, with a tiny model on tiny data."""
 
+import gc
 import os
+import runpy
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+import torch
+
+from tests.processes import CONTEXT
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "tests" / "engine" / "tiny_dino.py"
@@ -67,3 +74,25 @@ def end(process: subprocess.Popen) -> subprocess.CompletedProcess:
     finally:
         process.kill()
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def forked(folder: Path, *command: object) -> subprocess.CompletedProcess:
+    """As `run`, of a script of Python, in a process that begins with everything imported: seconds less."""
+    with tempfile.TemporaryDirectory() as place:
+        streams = [Path(place, name) for name in ("output", "errors")]
+        process = CONTEXT.Process(target=_script, args=(folder, list(map(str, command)), streams))
+        process.start()
+        process.join(300)
+        process.kill()
+        process.join()
+        return subprocess.CompletedProcess(command, process.exitcode or 0, *(path.read_text() for path in streams))
+
+
+def _script(folder: Path, command: list[str], streams: list[Path]) -> None:
+    for number, path in enumerate(streams, 1):
+        os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY), number)
+    gc.freeze()
+    torch.set_num_threads(1)
+    os.chdir(folder)
+    sys.argv = [str(ROOT / "scripts" / command[0]), *command[1:]]
+    runpy.run_path(sys.argv[0], run_name="__main__")

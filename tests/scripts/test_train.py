@@ -19,7 +19,7 @@ from brs_detr.engine.running import work_dir
 from brs_detr.engine.train_options import TrainOptions
 from brs_detr.errors import InputError
 from brs_detr.weights import read_checkpoint
-from tests.scripts.processes import run, start, write_config
+from tests.scripts.processes import forked, run, start, write_config
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_killed_training_resumes_and_leaves_what_it_should(tmp_path: Path, con
 def test_bad_input_ends_with_one_sentence(tmp_path: Path, config: Path) -> None:
     broken = tmp_path / "broken.pth"
     broken.write_bytes(b"PK not really")
-    result = run(tmp_path, "train.py", config, "--load-from", broken)
+    result = forked(tmp_path, "train.py", config, "--load-from", broken)
     assert result.returncode == 2
     assert re.fullmatch(f"error: The checkpoint {broken} is truncated: .*\n", result.stderr), result.stderr
     assert not (tmp_path / "work_dirs").exists()
@@ -142,7 +142,7 @@ def test_an_unreadable_image_is_named(tmp_path: Path, digits: Path) -> None:
     image.write_bytes(image.read_bytes()[:20])
     config = write_config(tmp_path, data)
     workers = "train_dataloader.num_workers=1"
-    result = run(tmp_path, "train.py", config, "--work-dir", "work", "--cfg-options", workers)
+    result = forked(tmp_path, "train.py", config, "--work-dir", "work", "--cfg-options", workers)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert result.stderr.splitlines()[-1].startswith(f"error: The image {image} cannot be read")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from brs_detr.engine import LossTimeHook
 from brs_detr.timing.loss_time import LossTimer, classification_losses
 from brs_detr.weights import read_checkpoint
-from tests.scripts.processes import ROOT, run, write_config
+from tests.scripts.processes import ROOT, forked, run, write_config
 
 FORWARD, BACKWARD = 0.02, 0.03  # seconds of one loss
 ELSEWHERE = 0.2  # of anything else: counting one of these would show, on the busiest machine
@@ -178,7 +178,7 @@ def logged(folder: Path) -> list[dict]:
 def test_it_is_logged_in_training_and_after_resuming(tmp_path: Path, digits: Path) -> None:
     config = write_config(tmp_path, digits)
     for options in (["--epochs", "1"], ["--epochs", "2", "--resume", "--amp"]):
-        result = run(tmp_path, "train.py", config, "--work-dir", "work", *options)
+        result = forked(tmp_path, "train.py", config, "--work-dir", "work", *options)
         assert result.returncode == 0, result.stderr
         assert "  loss_time: 0." in result.stdout
     rows = logged(tmp_path / "work")

@@ -1,38 +1,40 @@
 """Archives and streams made to do harm, or damaged: refused before anything of their size is allocated."""
 
-import subprocess
-import sys
+import resource
 import warnings
 import zipfile
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from brs_detr.weights import read_checkpoint
+from brs_detr.weights import CheckpointError, read_checkpoint
+from tests.processes import CONTEXT
 from tests.weights.crafted import Code, archive, pickled, stored, stream, tensor, value
 from tests.weights.test_crafted_pickles import refusal
 
-MEMORY = """
-import resource, sys
-import torch
-from brs_detr.weights import CheckpointError, read_checkpoint
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (size + 2**29, size + 2**29))
-try:
-    read_checkpoint(sys.argv[1])
-except CheckpointError as error:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, error)
-"""
+
+def read_measured(path: Path, sender: Connection) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + 2**29, size + 2**29))
+    with pytest.raises(CheckpointError) as refused:
+        read_checkpoint(path)
+    sender.send((1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before), str(refused.value)))
 
 
 def read_in_a_process(path: Path) -> tuple[int, str]:
     """The memory that reading took in bytes, within half a gigabyte of addresses, and the sentence."""
-    done = subprocess.run([sys.executable, "-c", MEMORY, str(path)], capture_output=True, text=True, check=True)
-    taken, message = done.stdout.split(" ", 1)
-    return 1024 * int(taken), message
+    receiver, sender = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=read_measured, args=(path, sender))
+    process.start()
+    sender.close()
+    try:
+        return receiver.recv()
+    finally:
+        process.join()
 
 
 def test_compressed_members_are_not_unpacked(tmp_path: Path) -> None:
