@@ -4,5 +4,8 @@ import brs_detr.ops  # isort: skip  # noqa: F401  supplies mmcv's operators befo
 
 from .co_detr import CoDETR
 from .co_dino import CoDINO
+from .proposals import check_dino
+
+check_dino()
 
 __all__ = ["CoDETR", "CoDINO"]

@@ -26,6 +26,7 @@ from brs_detr.ops.deformable_attention import level_sizes
 from brs_detr.ops.nms import survive
 
 from .auxiliary_layers import AuxiliaryQueryEmbedding, MemoryMaps, encoder_reference_points, joined_queries
+from .proposals import check_number_of_proposals
 
 EVAL_MODULES = ("detr", "one-stage", "two-stage")
 CANDIDATES = 10  # proposals for each query, among which repeated ones are looked for
@@ -101,7 +102,7 @@ class CoDETR(DeformableDETR):
 
         Raises InputError if the images are too small for the number of queries.
         """
-        self._check_number_of_proposals(memory)
+        check_number_of_proposals(memory, self.num_queries)
         features, anchors = self.gen_encoder_output_proposals(memory, memory_mask, spatial_shapes)
         classify, refine = (
             branches[self.decoder.num_layers] for branches in (self.bbox_head.cls_branches, self.bbox_head.reg_branches)
@@ -132,13 +133,6 @@ class CoDETR(DeformableDETR):
     ) -> tuple[Tensor, Tensor]:
         """As mmdet's: memory and proposals (N, sum of H * W, channels or 4). spatial_shapes: (levels, 2)."""
         return super().gen_encoder_output_proposals(memory, memory_mask, level_sizes(spatial_shapes))
-
-    def _check_number_of_proposals(self, memory: Tensor) -> None:
-        if memory.shape[1] < self.num_queries:
-            raise InputError(
-                f"Images of this size give {memory.shape[1]} encoder proposals, fewer than the {self.num_queries} "
-                "queries: enlarge them (--image-size, or the scales of the pipeline), or lower model.num_queries."
-            )
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:
         """Losses of the queries, the auxiliary heads, and the queries that these return.

@@ -49,7 +49,6 @@ class CoDINO(CoDETR, DINO):
 
         Raises InputError if the images are too small for the number of queries.
         """
-        self._check_number_of_proposals(memory)
         return DINO.pre_decoder(self, memory, *args, **kwargs)
 
     def _auxiliary_decoder_inputs(self, head: int, group: AuxiliaryQueries) -> dict[str, Tensor]:

@@ -27,9 +27,11 @@ from .matching import BatchedMatchingMixin, QueryTargets
 from .ranking_detr_heads import RankingCoDINOHead, RankingDDQDETRHead, RankingDETRHead, RankingDINOHead
 from .ranking_loss import AlrpLoss, APLoss, RankSortLoss
 from .roi_heads import Float32RoIExtractor, RankingBBoxHead, RankingFCNMaskHead, RankingRoIHead
+from .score_voting import mend_score_voting
 from .top_k import cap_detections
 
 cap_detections()
+mend_score_voting()
 
 __all__ = [
     "APLoss",

@@ -158,7 +158,7 @@ class BatchedMatchingMixin(DETRHead):
         """Of each layer the cost matrices of its images. The layers have the same objects: one matrix an image."""
         images = []
         for i, (objects, meta) in enumerate(zip(layers[0].ground_truth, img_metas, strict=True)):
-            logits = torch.cat([layer.logits[i].detach() for layer in layers])
+            logits = torch.cat([layer.logits[i].detach() for layer in layers]).float()  # 1 - sigmoid is 0 in float16
             boxes = bbox_cxcywh_to_xyxy(torch.cat([layer.boxes[i].detach() for layer in layers])) * scales[i]
             costs = self.assigner.costs(InstanceData(scores=logits, bboxes=boxes), objects, meta)
             images.append(costs.split([len(layer.logits[i]) for layer in layers]))

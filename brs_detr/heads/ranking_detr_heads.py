@@ -215,7 +215,7 @@ class RankingDDQDETRHead(RankingDINOHead, BatchedDDQDETRHead):
         pixels = bbox_cxcywh_to_xyxy(boxes) * scale
         objects, classes = gt_instances.bboxes, gt_instances.labels
         assigner = self.aux_loss_for_dense.assigner
-        matched = assigner.assign(logits.sigmoid(), pixels, objects, classes, img_meta).gt_inds - 1
+        matched = assigner.assign(logits.float().sigmoid(), pixels, objects, classes, img_meta).gt_inds - 1
         classes = torch.cat([classes, classes.new_full((1,), self.num_classes)])
         objects = torch.cat([bbox_xyxy_to_cxcywh(objects / scale), objects.new_zeros(1, 4)])
         return classes[matched], objects[matched]

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from mmdet.models.losses import QualityFocalLoss
+from mmdet.models.losses import QualityFocalLoss, accuracy
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
@@ -36,6 +36,7 @@ class RankingClassLoss(nn.Module):
     """
 
     custom_cls_channels = True
+    custom_activation = True  # Cascade R-CNN takes the last of the logits for the background's elsewhere
     needs_ious = True
     needs_localisation: bool
 
@@ -98,6 +99,10 @@ class RankingClassLoss(nn.Module):
     def get_activation(self, logits: Tensor) -> Tensor:
         """Scores (N, classes + 1) of logits (N, classes): mmdet drops the last column, the background's."""
         return torch.cat([logits.sigmoid(), torch.zeros_like(logits[:, :1])], dim=1)
+
+    def get_accuracy(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """What mmdet's own losses log of logits (N, classes) and labels (N,)."""
+        return {"acc": accuracy(logits, labels)}
 
 
 @MODELS.register_module()

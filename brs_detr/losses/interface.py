@@ -17,6 +17,8 @@ from .gathering import processes, world
 from .ranking import RankingDefinition, check_method
 from .solving import Call, solve
 
+PERFECT = 1e-3  # box loss of boxes with which nothing is wrong any more
+
 
 class RankingLoss(nn.Module):
     """A ranking loss with its settings; its terms are multiplied by `loss_weight`.
@@ -133,8 +135,7 @@ def _weighted_sums(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tens
 def self_balanced(box_loss: Tensor, ranking_loss: Tensor) -> Tensor:
     """box_loss * detach(ranking_loss / box_loss): as large as the ranking loss, with the box loss's gradient.
 
-    Rank & Sort Loss, ICCV 2021, section 4.3. A box loss of 0 (no positives, or perfect boxes) stays 0.
+    Rank & Sort Loss, ICCV 2021, section 4.3. A box loss below `PERFECT` is divided by that instead, and so fades to 0
+    with it: where proposals are the objects themselves it is rounding, whose gradient would outweigh all others.
     """
-    box, ranking = box_loss.detach(), ranking_loss.detach()
-    real = box > torch.finfo(box.dtype).tiny
-    return box_loss * torch.where(real, ranking / torch.where(real, box, 1), 0)
+    return box_loss * (ranking_loss / box_loss.clamp(min=PERFECT)).detach()

@@ -129,6 +129,9 @@ def test_nan_in_the_images_is_named() -> None:
 def test_images_too_small_for_the_queries() -> None:
     with pytest.raises(InputError, match=r"give 45 encoder proposals, fewer than the 60 queries"):
         losses_of(tiny("baseline"), [1, 1], size=(40, 48))
+    plain = build_model(Config.fromfile(ROOT / "configs" / "dino" / "dino-4scale_tiny_digits.py"))
+    with pytest.raises(InputError, match=r"encoder proposals, fewer than the \d+ queries"):
+        losses_of(plain, [1, 1], size=(40, 48))
 
 
 def test_content_of_the_queries_starts_normal() -> None:

@@ -115,12 +115,14 @@ def test_what_ends_a_training_for_another_reason() -> None:
 
 def test_heads_outside_training_refuse_nan() -> None:
     """Suppression drops boxes whose scores are NaN: no detection is left to be looked at."""
-    model = nn.ModuleDict({"bbox_head": nn.Linear(2, 2)})
+    model = nn.ModuleDict({"bbox_head": nn.Linear(2, 2), "roi_head": nn.ModuleList([nn.Linear(2, 2)])})
     divergence.watch_heads(model)
     nan = torch.full((1, 2), torch.nan)
     model["bbox_head"](nan)
     with pytest.raises(DivergenceError, match="outputs of bbox_head"):
         model.eval()["bbox_head"](nan)
+    with pytest.raises(DivergenceError, match=r"outputs of roi_head\.0"):  # a stage of Cascade R-CNN
+        model["roi_head"][0](nan)
 
 
 def test_masks_of_detections() -> None:

@@ -179,3 +179,16 @@ def test_costs_of_any_dtype_are_read_exactly() -> None:
     assert all(torch.equal(torch.from_numpy(part), t.float()) for part, t in zip(found, tensors, strict=True))
     (matched,) = match_together([tensors[:1]], ["layer"])
     assert matched.number == 2
+
+
+def test_sure_logits_of_float16_are_matched() -> None:
+    """1 - sigmoid is 0 there from 8.4 on, and the focal cost minus infinity."""
+    ours = head("BatchedDETRHead")
+    objects, metas = ground_truth([2])
+    logits, boxes = outputs(1, QUERIES)
+    logits.data[0, 3, objects[0].labels[0]] = 9.0
+    (full,), (half,) = (
+        ours.match([LayerOutputs("", "decoder layer 0", each, boxes, objects)], metas)
+        for each in (logits, logits.half())
+    )
+    assert_same_targets(half, full)

@@ -1,5 +1,8 @@
 """RoI features under mixed precision, and masks beside a box head that does not rank."""
 
+import copy
+
+import pytest
 import torch
 from mmdet.models import SingleRoIExtractor
 from mmengine.config import Config
@@ -8,6 +11,7 @@ from benchmarks.host_reads import batch
 from brs_detr.heads import Float32RoIExtractor
 from tests.configs.test_configs import build_model
 from tests.reference import ROOT
+from tests.samples import make_batch
 
 SETTINGS = dict(roi_layer=dict(type="RoIAlign", output_size=2, sampling_ratio=1), out_channels=1, featmap_strides=[8])
 
@@ -21,6 +25,27 @@ def test_rois_are_not_rounded() -> None:
     torch.testing.assert_close(exact, SingleRoIExtractor(**SETTINGS)((columns.float(),), rois))
     rounded = SingleRoIExtractor(**SETTINGS)((columns.float(),), rois.bfloat16().float())
     assert (exact - rounded).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("stock", [False, True])
+def test_cascade_refines_by_the_last_class_too(stock: bool) -> None:
+    """mmdet takes the last column for the background's, which ranking heads do not have; with one class none is left.
+
+    Also where a ranking loss is given to mmdet's own box head.
+    """
+    config = Config.fromfile(str(ROOT / "configs" / "cascade_rcnn" / "brs-cascade-rcnn_tiny_digits.py"))
+    for head in config.model.roi_head.bbox_head:
+        head.num_classes = 1
+        if stock:
+            head.update(type="Shared2FCBBoxHead", loss_cls=dict(type="APLoss", use_sigmoid=True))
+            head.loss_bbox = dict(type="L1Loss")
+    torch.manual_seed(0)
+    model = build_model(config)
+    samples = make_batch([1, 2], 1)
+    losses = model(**model.data_preprocessor(copy.deepcopy(samples), training=True), mode="loss")
+    assert ("s0.acc" in losses) == stock
+    found = model.eval().test_step(samples)
+    assert all(len(each.pred_instances) for each in found)
 
 
 def test_masks_beside_a_box_head_that_does_not_rank() -> None:

@@ -1,5 +1,6 @@
 """Weighing box losses against ranking losses."""
 
+import pytest
 import torch
 
 from brs_detr.losses import self_balanced, weighted_mean
@@ -28,6 +29,15 @@ def test_balanced_loss_has_the_ranking_losss_size_and_the_box_losss_gradient() -
     of_boxes, of_ranking = torch.autograd.grad(balanced, [boxes, ranking], allow_unused=True)
     torch.testing.assert_close(of_boxes, torch.tensor([0.4, 0.4]))
     assert of_ranking is None
+
+
+def test_a_box_loss_of_rounding_does_not_outweigh_all_others() -> None:
+    def gradient(size: float) -> float:
+        box = torch.tensor(size, requires_grad=True)
+        return float(torch.autograd.grad(self_balanced(box, torch.tensor(2.0)), box)[0])
+
+    assert [round(gradient(size)) for size in (0.0, 1e-7, 1e-3, 2e-3)] == [2000, 2000, 2000, 1000]
+    assert self_balanced(torch.tensor(1e-7), torch.tensor(2.0)) == pytest.approx(2e-4)
 
 
 def test_balancing_is_finite_without_a_box_loss() -> None:

@@ -6,6 +6,7 @@ outputs of heads, predictions      evaluation, prediction     the device, once a
 weights                            before they are saved      the device, once
 """
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from math import isfinite
@@ -24,6 +25,7 @@ from brs_detr.losses import NotFiniteError
 # Trained detectors stay below 1e3 by what we know; a weight of 1e6 leaves float32 nothing to compute with.
 SUSPICIOUS, LIMIT = 1e4, 1e6
 UNMATCHED = "invalid numeric entries"  # scipy's words about a cost matrix, in mmdet's Hungarian assigners
+HEAD = re.compile(r"head(\.\d+)?$")  # Cascade R-CNN has one for each stage
 NAMES = {"bboxes": "boxes"}
 
 
@@ -51,7 +53,7 @@ def watch_heads(model: nn.Module) -> list[RemovableHandle]:
     Suppression drops a box whose score is NaN, so that predictions alone tell too little. An output of -inf is how
     some heads mask classes.
     """
-    heads = {name: module for name, module in model.named_modules() if name.endswith("head")}
+    heads = {name: module for name, module in model.named_modules() if HEAD.search(name)}
     return [module.register_forward_hook(partial(_check_outputs, name)) for name, module in heads.items()]
 
 
