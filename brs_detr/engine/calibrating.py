@@ -13,7 +13,7 @@ from brs_detr.data.calibration import KEY, Calibration
 from brs_detr.data.calibration_fit import fit
 from brs_detr.data.checks import check_data
 from brs_detr.data.coco_metric import coco_metrics
-from brs_detr.engine import launch
+from brs_detr.engine import class_order, launch
 from brs_detr.engine.progress import console, reporting
 from brs_detr.engine.progress.reliability import NAME, write_reliability
 from brs_detr.engine.setup.config import load_config
@@ -46,7 +46,8 @@ def calibrate(
     check_destination(Path(config.work_dir, NAME))
     test_on_validation(config)
     config.launcher, config.load_from, config.resume = "none", checkpoint, False
-    runner, metrics = launch.run_test(config, check_data(config, ("val",)), fit)
+    remarks = check_data(config, ("val",)) + class_order.compare(config, "val", checkpoint, content)
+    runner, metrics = launch.run_test(config, remarks, fit)
     (metric,) = coco_metrics(runner.test_evaluator.metrics)
     if metric.outcome is None or metric.outcome.calibration is None:
         said = metric.outcome.said if metric.outcome else "it was not evaluated"
