@@ -37,12 +37,8 @@ def test_config_and_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_json_config_is_told_from_metrics_and_predictions(tmp_path: Path) -> None:
-    for name, text in (
-        ("training", "{}"),
-        ("metrics", '{"bbox_mAP": 0.5}'),
-        ("predictions", "[]"),
-        ("cut", '{"model":'),
-    ):
+    others = dict(training="{}", metrics='{"bbox_mAP": 0.5}', predictions="[]", cut='{"model":')
+    for name, text in others.items():
         (tmp_path / f"{name}.json").write_text(text)
     with pytest.raises(InputError, match=f"The folder {tmp_path} holds no config"):
         locate(tmp_path)
