@@ -1,6 +1,7 @@
 """Calibrating a checkpoint of any training: evaluated on validation data, and kept with its map and threshold."""
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from brs_detr.data.calibration import KEY, Calibration
 from brs_detr.data.calibration_fit import fit
 from brs_detr.data.checks import check_data
 from brs_detr.data.coco_metric import coco_metrics
-from brs_detr.engine import launch
+from brs_detr.engine import class_order, launch
 from brs_detr.engine.progress import console, reporting
 from brs_detr.engine.progress.reliability import NAME, write_reliability
 from brs_detr.engine.setup.config import load_config
@@ -37,21 +38,23 @@ def calibrate(
         out: the file to write, by default the checkpoint itself if it lies in the work directory.
 
     Raises:
-        InputError: something given cannot be used, or no detection is right; nothing is written then.
+        InputError: something given cannot be used, no detection is right, or the checkpoint has become another one
+            meanwhile; nothing is written then.
     """
     console.silence_third_parties()
     config = load_config(config_path, options, folder)
-    content = read_checkpoint(checkpoint)
+    before, content = state_of(checkpoint), read_checkpoint(checkpoint)
     destination = destination_of(checkpoint, out, config.work_dir)
     check_destination(Path(config.work_dir, NAME))
     test_on_validation(config)
     config.launcher, config.load_from, config.resume = "none", checkpoint, False
-    runner, metrics = launch.run_test(config, check_data(config, ("val",)), fit)
+    remarks = check_data(config, ("val",)) + class_order.compare(config, "val", checkpoint, content)
+    runner, metrics = launch.run_test(config, remarks, fit)
     (metric,) = coco_metrics(runner.test_evaluator.metrics)
     if metric.outcome is None or metric.outcome.calibration is None:
         said = metric.outcome.said if metric.outcome else "it was not evaluated"
         raise InputError(f"{checkpoint} stays as it is, {said}: train it longer, or give it other validation data.")
-    write_calibrated(destination, content, metric.outcome.calibration)
+    write_calibrated(destination, content, metric.outcome.calibration, lambda: check_unchanged(checkpoint, before))
     diagram = write_reliability(config.work_dir, runner.test_evaluator, "on images not fitted to")
     for line in summary(metrics, metric.outcome.said):
         print(line)
@@ -93,8 +96,28 @@ def test_on_validation(config: Config) -> None:
     config.test_cfg = dict(type="TestLoop")
 
 
-def write_calibrated(path: Path, content: dict[str, Any], calibration: Calibration) -> None:
-    """Write a checkpoint's content with a calibration; a file that is replaced keeps its time, which orders them."""
+def state_of(checkpoint: str) -> tuple[int, int] | None:
+    """What tells a file from whatever takes its place; None where there is none, as for a web address."""
+    with suppress(OSError, ValueError):
+        found = os.stat(checkpoint)
+        return found.st_ino, found.st_mtime_ns
+    return None
+
+
+def check_unchanged(checkpoint: str, before: tuple[int, int] | None) -> None:
+    """Raises InputError if a checkpoint is not the one that was read: what was fitted is of other weights then."""
+    if state_of(checkpoint) != before:
+        raise InputError(
+            f"{checkpoint} was changed or removed while it was calibrated, perhaps by a training in its folder, and no "
+            "calibration was written: run the command again after the training, or on a copy of the checkpoint."
+        )
+
+
+def write_calibrated(path: Path, content: dict[str, Any], calibration: Calibration, check: Callable[[], None]) -> None:
+    """Write a checkpoint's content with a calibration; a file that is replaced keeps its time, which orders them.
+
+    check: is called as late as can be, and raises where nothing is to be replaced.
+    """
     bare = any(isinstance(value, Tensor) for value in content.values())
     whole = {**({"state_dict": content} if bare else content), KEY: calibration.as_dict()}
     times = None
@@ -102,6 +125,7 @@ def write_calibrated(path: Path, content: dict[str, Any], calibration: Calibrati
         times = path.stat().st_atime_ns, path.stat().st_mtime_ns
     with whole_file(path) as temporary, temporary.open("wb") as file:
         torch.save(whole, file)
+        check()
     if times:
         os.utime(path, ns=times)
 

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from brs_detr.data.calibration import KEY, Calibration
+from brs_detr.engine.class_order import are, classes_in
 from brs_detr.engine.setup.config import read_config
 from brs_detr.engine.setup.config_names import CONFIGS
 from brs_detr.errors import CheckpointError
@@ -129,16 +130,10 @@ def _meta(content: Mapping[str, Any], source: Path, report: LoadReport) -> dict[
     theirs = theirs if isinstance(theirs, Mapping) else {}
     dataset = theirs.get("dataset_meta")
     dataset = dataset if isinstance(dataset, Mapping) else {}
-    classes = dataset.get("classes", theirs.get("CLASSES"))
     palette = dataset.get("palette", theirs.get("PALETTE"))
-    listed = _are(palette, (list, tuple)) and all(_are(colour, int) for colour in palette)
+    listed = are(palette, (list, tuple)) and all(are(colour, int) for colour in palette)
     known = {
-        "classes": classes if _are(classes, str) else None,
+        "classes": classes_in(content),
         "palette": palette if listed or isinstance(palette, str) else None,
     }
     return {"source": source.name, "format": report.source, "dataset_meta": known}
-
-
-def _are(values: Any, kind: type | tuple[type, ...]) -> bool:
-    """Whether these are values of a kind, in a list or tuple: a file may say anything of itself."""
-    return isinstance(values, (list, tuple)) and all(isinstance(value, kind) for value in values)

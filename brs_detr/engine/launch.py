@@ -14,6 +14,7 @@ from brs_detr.data.calibration import Calibration
 from brs_detr.data.calibration_fit import Calibrate, stored
 from brs_detr.data.checks import check_data
 from brs_detr.data.coco_metric import coco_metrics
+from brs_detr.engine import class_order
 from brs_detr.engine.progress import console, reliability, reporting
 from brs_detr.engine.progress.metrics import BY_CLASS, may_be_replaced, without_prefix
 from brs_detr.engine.running import (
@@ -121,6 +122,7 @@ def prepare(config: Config, config_path: str, given: TrainOptions) -> tuple[Path
     checkpoint, found = resuming.find_checkpoint(config.work_dir, given.resume) if given.resume else (None, [])
     if checkpoint:
         tuning.check_average(config, checkpoint)
+        found = found + class_order.compare(config, "train", checkpoint, remedy=class_order.CONTINUED)
     elif config.get("load_from"):
         read_checkpoint(config.load_from)
         found = found + tuning.rate_remark(config, given.options or {})
@@ -203,7 +205,7 @@ def evaluate(
         Calibration.of(read_checkpoint(checkpoint), checkpoint)
         if out and not may_be_replaced(Path(out)):
             raise InputError(f"{out} holds something other than metrics: give --out another file.")
-        return check_data(config, ("test",))
+        return check_data(config, ("test",)) + class_order.compare(config, "test", checkpoint)
 
     if not (config.get("test_dataloader") and config.get("test_evaluator")):
         raise InputError(f"{config.filename} has no test_dataloader, or no test_evaluator: evaluation needs both.")

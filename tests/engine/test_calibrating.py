@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,29 @@ def test_what_is_replaced_and_what_is_not(config: Path, trained: Path, tmp_path:
     calibrating.calibrate(str(config), best, folder=str(tmp_path / "elsewhere"), out=best)  # on explicit wish
     assert read_checkpoint(best)[KEY]["threshold"] > 0.1
     write_bytes(best, content)
+
+
+def test_a_checkpoint_that_a_training_replaces_meanwhile_stays(
+    config: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one that it removes does not come back."""
+    mine = tmp_path / "best_coco_bbox_mAP_epoch_1.pth"
+
+    def replaced_meanwhile(*args: Any) -> Any:
+        metrics = run_test(*args)
+        write_bytes(mine, later) if later else mine.unlink()
+        return metrics
+
+    run_test = launch.run_test
+    monkeypatch.setattr(launch, "run_test", replaced_meanwhile)
+    for later in (b"of a later epoch", b""):
+        shutil.copy(the_best(trained), mine)
+        for out in (None, str(tmp_path / "out.pth")):
+            with pytest.raises(InputError, match=rf"{mine} was changed or removed while it was calibrated"):
+                calibrating.calibrate(str(config), str(mine), folder=str(tmp_path), out=out)
+            assert (mine.read_bytes() if mine.exists() else b"") == later
+            assert list(tmp_path.glob("*.pth")) == [mine] * bool(later)
+            shutil.copy(the_best(trained), mine)
 
 
 def test_data_on_which_nothing_is_right(config: Path, trained: Path, tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from mmengine.config import Config
 
 from brs_detr.engine import launch
 from brs_detr.engine.running.checkpoints import Runner
+from brs_detr.engine.setup.config import load_config
 from brs_detr.engine.train_options import TrainOptions
 from brs_detr.errors import InputError
 from tests.data import own
-from tests.scripts.processes import write_config
+from tests.scripts.processes import ROOT, write_config
 
 
 @pytest.fixture
@@ -104,6 +105,20 @@ def test_what_torchrun_starts_again_is_continued(
     for overwrite in (True, False):
         launch.train(str(toy_config), TrainOptions(folder=str(tmp_path), overwrite=overwrite))
         assert vars(runners.pop()) == {"_load_from": str(last), "_resume": True}
+
+
+def test_without_workers_what_belongs_to_workers_is_left_aside(tmp_path: Path, digits: Path) -> None:
+    """The project's configs keep them between epochs, and where shared memory is short, none is what helps."""
+    path = ROOT / "configs" / "brs_detr" / "brs-detr_tiny_digits.py"
+    options = {"num_workers": 0, "prefetch_factor": 4, "dataset.data_root": str(digits)}
+    options = {f"train_dataloader.{name}": value for name, value in options.items()}
+    config = load_config(str(path), options, str(tmp_path))
+    assert config.train_dataloader.persistent_workers
+    loader = Runner.build_dataloader(config.train_dataloader)
+    assert (loader.num_workers, loader.persistent_workers, loader.prefetch_factor) == (0, False, None)
+    assert len(next(iter(loader))["inputs"]) == config.train_dataloader.batch_size
+    config.train_dataloader.num_workers = 1
+    assert Runner.build_dataloader(config.train_dataloader).persistent_workers
 
 
 class Hooks(Runner):

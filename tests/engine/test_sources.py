@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -128,3 +129,32 @@ def test_folders(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     assert [os.path.relpath(path, tmp_path) for path in find_images(tmp_path)] == ["a.jpg", "b.PNG", "inside/c.webp"]
+
+
+def test_links_lead_on_and_hidden_files_stay_out(tmp_path: Path) -> None:
+    """As in a training: macOS leaves a ._a.png beside a.png on other systems' disks."""
+    folder, elsewhere = tmp_path / "folder", tmp_path / "elsewhere"
+    for path in (folder / "a.png", folder / "._a.png", folder / ".cache" / "b.png", elsewhere / "c.png"):
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text("")
+    (folder / "link").symlink_to(elsewhere)
+    (folder / "circle").symlink_to(folder)
+    (folder / "nowhere").symlink_to(folder / "nowhere")
+    assert find_images(folder) == [folder / "a.png", folder / "link" / "c.png"]
+
+
+@pytest.mark.parametrize("closed", [".", "inside"])
+def test_a_folder_that_may_not_be_read(closed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also beside others with images."""
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "a.png").write_text("")
+
+    def scandir(path: str | os.PathLike[str]) -> Any:  # root, as whom tests may run, may read everything
+        if Path(path) == tmp_path / closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listing(path)
+
+    listing = os.scandir
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InputError, match=f"The folder {tmp_path / closed} cannot be read: change its permissions"):
+        find_images(tmp_path)

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from brs_detr.engine.running.trained import checkpoint_in, checkpoint_of
+from brs_detr.engine.setup.config import load_config, read_config
 from brs_detr.engine.setup.config_names import locate
 from brs_detr.errors import InputError
+from tests.scripts.processes import ROOT
 
 
 def test_config_and_checkpoint(tmp_path: Path) -> None:
@@ -29,5 +31,16 @@ def test_config_and_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"A CHECKPOINT goes with a\.py"):
         checkpoint_of("a.py", None)
     (tmp_path / "b.py").write_text("")
+    (tmp_path / "c.json").write_text('{"model": {}}')
     with pytest.raises(InputError, match=r"holds a\.py and b\.py: give CONFIG and CHECKPOINT"):
         locate(tmp_path)
+
+
+def test_a_json_config_is_told_from_metrics_and_predictions(tmp_path: Path) -> None:
+    others = dict(training="{}", metrics='{"bbox_mAP": 0.5}', predictions="[]", cut='{"model":')
+    for name, text in others.items():
+        (tmp_path / f"{name}.json").write_text(text)
+    with pytest.raises(InputError, match=f"The folder {tmp_path} holds no config"):
+        locate(tmp_path)
+    read_config(ROOT / "configs" / "atss" / "brs-atss_tiny_digits.py").dump(tmp_path / "mine.json")
+    assert load_config(str(tmp_path), None, None).filename == str(tmp_path / "mine.json")

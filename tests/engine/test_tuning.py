@@ -116,3 +116,5 @@ def test_a_training_with_all_of_them(
     assert json.loads((work / "training.json").read_text())["epochs"] == 2
     with pytest.raises(InputError, match="is of a training with --ema: give it again"):
         launch.train(str(tmp_path / "toy.py"), TrainOptions(resume="auto", **options | dict(average=False)))
+    gone = {"train_dataloader.dataset.data_root": str(tmp_path / "nowhere")}  # an evaluation needs no training data
+    launch.evaluate(str(work), str(work / "epoch_2.pth"), folder=str(tmp_path / "test"), options=gone)

@@ -2,6 +2,8 @@
 
 import importlib.util
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from brs_detr.files import check_destination, whole_file
 from brs_detr.version import __version__
 from brs_detr.weights import read_checkpoint
 
-PACKAGES = ("onnx", "onnxruntime")
+PACKAGES = {"onnx": "onnx>=1.16,<2", "onnxruntime": "onnxruntime>=1.18,<2"}  # and their releases that will do
 SUFFIX = ".onnx"
 IMAGES = {".jpg", ".jpeg", ".png"}
 
@@ -68,7 +70,7 @@ def export(
         producer=f"brs-detr {__version__}",
     )
     batches = random_batches(graph.size, images=3 if dynamic_batch else 1)
-    batches += [image_batch(path, preprocessing) for path in some_image(config)]
+    batches += islice((image_batch(pixels, preprocessing) for pixels in readable_images(config)), 1)
     with whole_file(out) as temporary:
         write_graph(graph, temporary, metadata, dynamic_batch=dynamic_batch)
         return preprocessing, check_equal(temporary, graph, batches, calibration)
@@ -82,17 +84,20 @@ def check_given(out: Path, overwrite: bool) -> None:
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists: choose another --onnx, or replace it with --overwrite.")
     if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
-        raise InputError(f'{missing[0]} is not installed: export needs it, `pip install "brs-detr[export]"`.')
+        needed = " ".join(f'"{requirement}"' for requirement in PACKAGES.values())
+        raise InputError(f"{missing[0]} is not installed: export needs it, `pip install {needed}`.")
 
 
-def some_image(config: Config) -> Iterator[Path]:
-    """An image of the test data, if they are here."""
+def readable_images(config: Config) -> Iterator[np.ndarray]:
+    """The images of the test data, if they are here, as RGB pixels (h, w, 3); damaged ones are passed over."""
     dataset = next(leaf_datasets(config.test_dataloader.dataset))
     folder = Path(dataset.get("data_root") or "", (dataset.get("data_prefix") or {}).get("img") or "")
     if folder != Path() and folder.is_dir():
-        yield from [path for path in folder.iterdir() if path.suffix.lower() in IMAGES][:1]
+        for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGES):
+            with suppress(InputError):
+                yield read_image(path)
 
 
-def image_batch(path: Path, preprocessing: Preprocessing) -> Batch:
-    image, size = preprocessing(read_image(path))
+def image_batch(pixels: np.ndarray, preprocessing: Preprocessing) -> Batch:
+    image, size = preprocessing(pixels)
     return Batch(torch.from_numpy(image[np.newaxis]), torch.tensor([size]))

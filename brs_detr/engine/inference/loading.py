@@ -16,7 +16,10 @@ from mmengine.registry import DefaultScope
 
 from brs_detr.data.checks import check_class_counts, classes_of, coco_source, leaf_datasets
 from brs_detr.data.coco_file import CocoSource
+from brs_detr.engine import class_order
+from brs_detr.engine.progress import console
 from brs_detr.engine.running.divergence import watch_heads
+from brs_detr.errors import printable
 from brs_detr.weights import load_content, read_checkpoint
 
 _building = threading.Lock()  # mmengine's default scope is one of the process
@@ -56,11 +59,14 @@ def load_model(
     content: of the checkpoint, where it has been read.
 
     Raises:
-        InputError: the checkpoint cannot be read or does not fit.
+        InputError: the checkpoint cannot be read or does not fit, or has the classes in another order.
     """
     check_class_counts(config.model, class_names(config))
+    content = read_checkpoint(checkpoint) if content is None else content
+    for remark in class_order.compare(config, "test", checkpoint, content):
+        console.warn(printable(remark))
     with within_scope(config), torch.random.fork_rng(devices=[]):  # initial weights are drawn, and replaced
         model = MODELS.build(copy.deepcopy(config.model))  # detectors add to their configs
-    load_content(model, read_checkpoint(checkpoint) if content is None else content, checkpoint, whole=True)
+    load_content(model, content, checkpoint, whole=True)
     watch_heads(model)
     return model.to(device).eval()

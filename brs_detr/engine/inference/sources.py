@@ -4,7 +4,7 @@ All become RGB pixels (h, w, 3) uint8, upright, as `brs_detr.data.images` reads 
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,11 +14,11 @@ from PIL import ImageOps
 from torch import Tensor
 
 from brs_detr.data.images import check_sides, fault_of_image, read_image
+from brs_detr.data.layouts import IMAGES, Files
 from brs_detr.errors import InputError
 
 Image: TypeAlias = str | os.PathLike[str] | np.ndarray | Tensor | pil.Image
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB with transparency, which is dropped
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N")  # PIL's 16-bit grey, which its own conversion clips to white
 SCALELESS = ("I", "F")  # PIL's modes whose white is nowhere said
@@ -29,21 +29,29 @@ REMEDY = "give uint8, or floats in [0, 1]"
 def find_images(source: str | os.PathLike[str]) -> list[Path]:
     """The image file, or all in a folder and its subfolders.
 
+    As in a training, links are followed, and hidden files and folders left out.
+
     Raises:
-        InputError: there is none.
+        InputError: there is none, or a folder cannot be read.
     """
     source = Path(source)
     if source.is_file():
         return [source]
     if not source.is_dir():
         raise InputError(f"{source} does not exist: give an image file or a folder of images.")
-    images = sorted(path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir())
-    if not images:
-        folders = [source, *(path for path in source.rglob("*") if path.is_dir())]
-        if closed := [path for path in folders if not os.access(path, os.R_OK | os.X_OK)]:
-            raise InputError(f"The folder {closed[0]} may not be read: change its permissions.")
-        raise InputError(f"The folder {source} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-    return images
+    files = Files(source)
+    if closed := next(_closed(files), None):
+        raise InputError(f"The folder {closed} cannot be read: change its permissions, or take it out of {source}.")
+    if images := files.of_kind(IMAGES):
+        return images
+    raise InputError(f"The folder {source} holds no images ({', '.join(sorted(IMAGES))}).")
+
+
+def _closed(files: Files) -> Iterator[Path]:
+    """The folders that are there, and whose files are not: reading a tree passes over what it may not read."""
+    known = {os.path.realpath(place) for place in files.names}
+    inside = (place / name for place in files.names for name in next(os.walk(place))[1] if not name.startswith("."))
+    yield from (folder for folder in (files.folder, *inside) if os.path.realpath(folder) not in known)
 
 
 def pixels_of(image: Image) -> np.ndarray:

@@ -20,6 +20,7 @@ from brs_detr.engine.progress.loss_parts import loss_parts
 from brs_detr.engine.progress.metrics import ap_labels
 from brs_detr.files import write_bytes
 
+LOGGED = "*/vis_data/scalars.json"  # in a work directory
 Rows = dict[int, dict[str, Any]]
 LEGEND: dict[str, Any] = dict(
     loc="upper left", bbox_to_anchor=(1.0, 1.0), borderaxespad=0, frameon=False, fontsize="small"
@@ -32,7 +33,7 @@ def read_scalars(work_dir: str | Path) -> tuple[Rows, Rows]:
     """Logged rows, training by iteration and evaluation by epoch; a resumed run replaces what it repeats."""
     training: Rows = {}
     evaluation: Rows = {}
-    for path in sorted(Path(work_dir).glob("*/vis_data/scalars.json")):
+    for path in sorted(Path(work_dir).glob(LOGGED)):
         for row in whole_rows(path):
             if "loss" in row:
                 training[row["step"]] = row

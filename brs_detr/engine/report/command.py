@@ -10,6 +10,7 @@ from brs_detr.data.calibration import Calibration
 from brs_detr.engine import arguments
 from brs_detr.engine.inference.detector import Detector
 from brs_detr.engine.progress import console
+from brs_detr.engine.progress.curves import LOGGED
 from brs_detr.engine.report import content, page, ranking
 from brs_detr.engine.report.collecting import collect, source_of
 from brs_detr.engine.report.crops import Crops
@@ -25,7 +26,7 @@ REPORT = "report.html"
 def add_options(parser: argparse.ArgumentParser) -> None:
     arguments.add_config(parser)
     arguments.add_checkpoint(parser)
-    parser.add_argument("--out", type=Path, metavar="FILE", help=f"default {REPORT} in the work directory")
+    parser.add_argument("--out", type=Path, metavar="FILE", help=f"default {REPORT} in the checkpoint's work directory")
     parser.add_argument(
         "--images", type=int, default=60, metavar="N", help="how many images with errors it holds, default %(default)s"
     )
@@ -61,6 +62,12 @@ def outranked(config: Config, model: Any, classes: int, crops: Crops) -> dict[st
     }
 
 
+def training_of(checkpoint: str, options: dict[str, Any]) -> Path | None:
+    """The work directory of the checkpoint's training: the one that is given, else its own folder if that has a log."""
+    folder = Path(options.get("work_dir") or Path(checkpoint).parent)
+    return folder if any(folder.glob(LOGGED)) else None
+
+
 def report(
     config_path: str,
     checkpoint: str,
@@ -82,7 +89,8 @@ def report(
     """
     console.silence_third_parties()
     config = load_config(config_path, options, None)
-    path = out or Path(config.work_dir, REPORT)
+    training = training_of(checkpoint, options or {})
+    path = out or Path(training or config.work_dir, REPORT)
     page.check_out(path)
     if images < 0:
         raise InputError("--images needs at least 0.")
@@ -92,7 +100,7 @@ def report(
     crops = Crops()
     ranked = outranked(config, detector.model, len(source.classes), crops)
     collection = collect(detector, source, calibration)
-    curves, remarks = content.training(Path(config.work_dir))
+    curves, remarks = content.training(training) if training else (None, [])
     if collection.left_out:
         remarks.append(f"Images that are left out: {len(collection.left_out)}. {collection.left_out[0]}")
     for remark in remarks:

@@ -30,6 +30,8 @@ from brs_detr.files import write_bytes
 from brs_detr.heads.together import rank_together
 from brs_detr.weights import load_content, read_checkpoint, skip_pretrained
 
+WORKERS = ("persistent_workers", "prefetch_factor", "multiprocessing_context")  # torch refuses them without workers
+
 
 class WholeFileBackend(LocalBackend):
     """mmengine's local files, written whole: its checkpoints pass through here."""
@@ -149,7 +151,9 @@ class Runner(MMEngineRunner):
         if isinstance(dataloader, dict):
             own = {"worker_init_fn": dict(type=protect_worker), "collate_fn": dict(type=collate)}
             dataloader = own | dataloader
-            dataloader.pop("disable_subprocess_warning", None)  # goes with mmengine's own worker_init_fn
+            unused = WORKERS if not dataloader.get("num_workers") else ()
+            for name in ("disable_subprocess_warning", *unused):  # the first goes with mmengine's own worker_init_fn
+                dataloader.pop(name, None)
         return MMEngineRunner.build_dataloader(dataloader, *args, **kwargs)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:

@@ -1,12 +1,15 @@
 """A work directory in place of a config and a checkpoint."""
 
+import json
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 from brs_detr.engine.running.work_dir import checkpoints
 from brs_detr.errors import InputError
 
-CONFIGS = ("*.py", "*.yaml", "*.yml")  # as mmengine leaves them there
+CONFIGS = ("*.py", "*.yaml", "*.yml")  # as mmengine leaves them there, and *.json
+ENTRIES = {"model", "_base_"}  # of which a config has one
 
 
 def config_in(folder: Path) -> Path:
@@ -16,12 +19,21 @@ def config_in(folder: Path) -> Path:
         InputError: there is none, or more than one.
     """
     found = sorted(path for pattern in CONFIGS for path in folder.glob(pattern))
+    found = found or sorted(filter(_is_json_config, folder.glob("*.json")))
     if not found:
         raise InputError(f"The folder {folder} holds no config, as a training leaves one: give a CONFIG.")
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
         raise InputError(f"The work directory {folder} holds {names}: give CONFIG and CHECKPOINT instead.")
     return found[0]
+
+
+def _is_json_config(path: Path) -> bool:
+    """Metrics and predictions are JSON, too."""
+    with suppress(OSError, ValueError, RecursionError):
+        content = json.loads(path.read_bytes())
+        return isinstance(content, dict) and not ENTRIES.isdisjoint(content)
+    return False
 
 
 def checkpoint_in(folder: Path) -> Path:

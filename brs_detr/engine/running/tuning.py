@@ -14,7 +14,7 @@ from typing import Any
 from mmdet.registry import HOOKS
 from mmengine.config import Config, ConfigDict
 from mmengine.hooks import EarlyStoppingHook, EMAHook
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from brs_detr.engine.running.batches import counted
@@ -136,6 +136,11 @@ def freeze(module: nn.Module) -> None:
     module.eval()
 
 
+def only_evaluates(runner: Runner) -> bool:
+    """Whether a run is no training; to ask the runner for its training loop would read the training data."""
+    return not isinstance(runner._train_loop, BaseLoop)
+
+
 @HOOKS.register_module()
 class AveragingHook(EMAHook):
     """mmdet's moving average of weights, which spans a tenth of a short training.
@@ -147,6 +152,8 @@ class AveragingHook(EMAHook):
         super().__init__("ExpMomentumEMA", update_buffers=True)
 
     def before_run(self, runner: Runner) -> None:
+        if only_evaluates(runner):
+            return
         span = min(LONGEST, max(2.0, SHARE * runner.max_iters))
         self.ema_cfg |= dict(momentum=1 / span, gamma=max(1, round(span / 2.5)))  # mmdet's are 1 / 5000 and 2000
         super().before_run(runner)
@@ -171,6 +178,10 @@ class PatienceHook(EarlyStoppingHook):
 
     wait_count: int
     best_score: float
+
+    def before_run(self, runner: Runner) -> None:
+        if not only_evaluates(runner):
+            super().before_run(runner)
 
     def __init__(self, monitor: str, rule: str, patience: int) -> None:
         super().__init__(monitor, rule, min_delta=LEAST_GAIN, strict=True, patience=patience)

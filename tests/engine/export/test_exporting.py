@@ -1,6 +1,9 @@
 """The command, as users run it: what it writes, what it refuses, and the example that runs without torch."""
 
+import ast
 import json
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +20,7 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData
 
 from brs_detr.data.calibration import KEY, Calibration
+from brs_detr.data.images import read_image
 from brs_detr.engine.export import exporting
 from brs_detr.engine.export.comparing import difference
 from brs_detr.engine.export.preprocessing import preprocessing_of
@@ -141,9 +145,27 @@ def test_what_cannot_be_used_ends_with_a_sentence(case: str, work: Path, tmp_pat
 
 
 def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(exporting, "PACKAGES", ("no_such_package",))
-    with pytest.raises(InputError, match=r'no_such_package is not installed.*pip install "brs-detr\[export\]"'):
+    """What is to be installed is what the package asks for, which is on no index."""
+    extra = next(line for line in (ROOT / "pyproject.toml").read_text().splitlines() if line.startswith("export = "))
+    assert list(exporting.PACKAGES.values()) == ast.literal_eval(extra.removeprefix("export = "))
+    monkeypatch.setattr(exporting, "PACKAGES", {"no_such_package": "no-such-package>=1,<2"})
+    sentence = 'no_such_package is not installed: export needs it, `pip install "no-such-package>=1,<2"`.'
+    with pytest.raises(InputError, match=re.escape(sentence)):
         exporting.check_given(tmp_path / "out.onnx", overwrite=False)
+
+
+def test_the_image_to_compare_on_is_one_that_can_be_read(work: Path, digits: Path, tmp_path: Path) -> None:
+    config = Config.fromfile(work / "config.py")
+    folder = tmp_path / "images"
+    shutil.copytree(digits / "val", folder)
+    first, second, *_ = sorted(folder.iterdir())
+    config.test_dataloader.dataset.update(data_root=str(tmp_path), data_prefix=dict(img="images/"))
+    assert np.array_equal(next(exporting.readable_images(config)), read_image(first))
+    first.write_bytes(first.read_bytes()[:100])
+    assert np.array_equal(next(exporting.readable_images(config)), read_image(second))
+    for path in folder.iterdir():
+        path.write_text("")
+    assert list(exporting.readable_images(config)) == []
 
 
 def test_a_work_directory_without_checkpoint(tmp_path: Path, program: Program) -> None:

@@ -117,6 +117,23 @@ def test_nothing_detected(work_dir: Path, tmp_path: Path) -> None:
     assert '"thresholds":[]' in path.read_text()
 
 
+def test_curves_are_those_of_the_training_that_the_checkpoint_is_of(work_dir: Path, tmp_path: Path) -> None:
+    """Its folder says so, or an option; the default place of the page goes with them."""
+    alone, config = tmp_path / "alone.pth", work_dir / "tiny.py"
+    shutil.copy(work_dir / "epoch_1.pth", alone)
+    for given, checkpoint, options, curves in (
+        (work_dir, alone, None, False),
+        (config, alone, {"work_dir": str(work_dir)}, True),
+        (config, work_dir / "epoch_1.pth", None, True),
+    ):
+        written = report(str(given), str(checkpoint), tmp_path / "a.html", images=0, device="cpu", options=options)
+        assert bool(content_of(written)["training"]) is curves
+    shutil.copytree(work_dir, tmp_path / "copy")
+    assert (
+        report(str(config), str(tmp_path / "copy" / "epoch_1.pth"), device="cpu") == tmp_path / "copy" / "report.html"
+    )
+
+
 def test_a_log_that_cannot_be_read(tmp_path: Path) -> None:
     log = tmp_path / "log" / "vis_data" / "scalars.json"
     log.parent.mkdir(parents=True)
