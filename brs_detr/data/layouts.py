@@ -54,15 +54,16 @@ class Split:
 class Files:
     """The names of all files below a folder by the folder that they are in.
 
-    Hidden folders are left out, and work directories, whose annotations are copies, perhaps of earlier ones.
+    Hidden folders are left out, and without `work_dirs` work directories, whose annotations are copies, perhaps of
+    earlier ones.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, work_dirs: bool = False) -> None:
         self.folder, self.names = folder, dict[Path, set[str]]()
         seen: set[str] = set()
         for place, folders, names in os.walk(folder, followlinks=True):
             real = os.path.realpath(place)
-            passed = real in seen or (Path(place) != folder and is_work_dir(place, folders, names))
+            passed = real in seen or (not work_dirs and Path(place) != folder and is_work_dir(place, folders, names))
             folders[:] = [] if passed else sorted(name for name in folders if not name.startswith("."))
             if not passed:
                 self.names[Path(place)] = {name for name in names if not name.startswith("._")}

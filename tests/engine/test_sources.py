@@ -137,6 +137,7 @@ def test_links_lead_on_and_hidden_files_stay_out(tmp_path: Path) -> None:
     for path in (folder / "a.png", folder / "._a.png", folder / ".cache" / "b.png", elsewhere / "c.png"):
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text("")
+    (elsewhere / "last_checkpoint").write_text("")  # a training passes over work directories
     (folder / "link").symlink_to(elsewhere)
     (folder / "circle").symlink_to(folder)
     (folder / "nowhere").symlink_to(folder / "nowhere")

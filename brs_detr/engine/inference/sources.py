@@ -39,7 +39,7 @@ def find_images(source: str | os.PathLike[str]) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise InputError(f"{source} does not exist: give an image file or a folder of images.")
-    files = Files(source)
+    files = Files(source, work_dirs=True)
     if closed := next(_closed(files), None):
         raise InputError(f"The folder {closed} cannot be read: change its permissions, or take it out of {source}.")
     if images := files.of_kind(IMAGES):
