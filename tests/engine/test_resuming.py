@@ -47,6 +47,19 @@ def test_the_newest_whole_checkpoint(tmp_path: Path) -> None:
         find_checkpoint(tmp_path, str(first))
 
 
+def test_a_link_that_leads_nowhere_is_skipped(tmp_path: Path) -> None:
+    (whole,) = save(tmp_path, "epoch_1.pth")
+    for name, to in (("epoch_2.pth", "moved.pth"), ("epoch_3.pth", "epoch_3.pth")):
+        link = tmp_path / name
+        link.symlink_to(tmp_path / to)
+        remark = f"The checkpoint {link} is a link that leads nowhere. It is skipped."
+        assert find_checkpoint(tmp_path, LAST) == (whole, [remark])
+        work_dir.note(tmp_path, whole)
+        assert find_checkpoint(tmp_path, LAST)[0] == whole
+        link.unlink()
+        (tmp_path / "last_checkpoint").unlink()
+
+
 def test_a_copied_folder_whose_times_are_lost(tmp_path: Path) -> None:
     """The note says which is the last, unless one that was written after it goes further."""
     noted, later, earlier = save(tmp_path, "epoch_2.pth", "interim.pth", "epoch_1.pth")
