@@ -112,6 +112,7 @@ def test_options_that_contradict_each_other() -> None:
 
 def test_only_our_own_unfinished_files_are_swept(tmp_path: Path) -> None:
     ours = [".epoch_3.pth-0123abcd", ".last_checkpoint-0123abcd", ".best_coco_bbox_mAP_epoch_3.pth-0123abcd"]
+    ours += [".toy.py-0123abcd", ".toy.yaml-0123abcd"]
     others = [".notes-0123abcd", ".epoch_3.pth", "epoch_3.pth-0123abcd", ".epoch_3.pth-0123abc", ".bashrc"]
     for name in ours + others:
         (tmp_path / name).write_text("")

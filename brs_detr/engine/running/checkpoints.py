@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from mmdet.registry import HOOKS
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import barrier, is_main_process, master_only
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
@@ -26,7 +26,7 @@ from brs_detr.engine.running.preemption import protect_worker
 from brs_detr.engine.running.record import Record, RecordHook
 from brs_detr.engine.running.seeding import SeedingHook, seeded_loader
 from brs_detr.errors import InputError, printable
-from brs_detr.files import write_bytes
+from brs_detr.files import write_bytes, write_text
 from brs_detr.heads.together import rank_together
 from brs_detr.weights import load_content, read_checkpoint, skip_pretrained
 
@@ -184,6 +184,12 @@ class Runner(MMEngineRunner):
         meta = kwargs.get("meta")
         if meta and kwargs.get("save_optimizer", True):
             self._note_saved(Path(out_dir, filename), meta["iter"])
+
+    @master_only
+    def dump_config(self) -> None:
+        """mmengine's, written whole."""
+        name = os.path.basename(self.cfg.filename or f"{self.timestamp}.py")
+        write_text(Path(self.work_dir, name), self.cfg.dump())
 
     def _init_model_weights(self) -> None:
         """No download of a backbone's weights that the checkpoint is about to replace."""

@@ -18,7 +18,10 @@ from brs_detr.weights import read_checkpoint
 
 LAST = "last"  # --resume without a file
 AUTO = "auto"  # the same, and --load-from counts until there is a checkpoint
-TEMPORARY = re.compile(rf"\.({work_dir.WRITTEN_BY_TRAINING.pattern})-[0-9a-f]{{8}}")  # as files.whole_file names them
+CONFIGS = r".+\.(py|ya?ml|json)"
+TEMPORARY = re.compile(  # as files.whole_file names them
+    rf"\.({work_dir.WRITTEN_BY_TRAINING.pattern}|{CONFIGS})-[0-9a-f]{{8}}"
+)
 
 
 def find_checkpoint(folder: str | Path, resume: str) -> tuple[Path | None, list[str]]:
