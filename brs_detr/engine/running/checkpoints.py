@@ -207,6 +207,8 @@ class Runner(MMEngineRunner):
         content = read_checkpoint(filename, map_location)
         self.call_hook("after_load_checkpoint", checkpoint=content)
         report = load_content(self.model, content, filename, whole=not self.new_classes)
+        if self._resume:
+            resuming.check_optimizer(self, content, filename)
         self._has_loaded = True
         self.logger.info(f"{printable(str(filename))}\n{report}")
         return content

@@ -12,6 +12,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
 from brs_detr.engine.running import work_dir
+from brs_detr.engine.running.batches import counted
 from brs_detr.engine.running.record import Record, global_batch
 from brs_detr.errors import CheckpointError, InputError
 from brs_detr.weights import read_checkpoint
@@ -129,6 +130,31 @@ def restore_record(runner: Runner) -> Record:
         runner._randomness_cfg["seed"] = seed
         runner.set_randomness(**runner._randomness_cfg)
     return Record.of(meta)
+
+
+def check_optimizer(runner: Runner, content: Mapping[str, Any], filename: str) -> None:
+    """Raises InputError where a checkpoint's optimizer has other groups of weights than the runner's.
+
+    mmengine makes a group of each weight that learns where the config has a paramwise_cfg.
+    """
+    both = content["optimizer"]["param_groups"], runner.optim_wrapper.optimizer.param_groups
+    saved, here = ([len(group["params"]) for group in groups] for groups in both)
+    if saved != here:
+        remedy = _to_match(len(saved), len(here), bool(runner.cfg.get("freeze_backbone")))
+        groups = counted(len(saved), "group")
+        raise InputError(
+            f"The checkpoint {filename} cannot be resumed: its optimizer has {groups} of weights, and this training's "
+            f"{len(here)}. {remedy}, or start from its weights with --load-from instead."
+        )
+
+
+def _to_match(saved: int, here: int, frozen: bool) -> str:
+    """What makes an optimizer one of as many groups as was saved."""
+    if frozen and saved > here:
+        return "Leave out --freeze-backbone if it was trained without"
+    if not frozen and saved < here:
+        return "Give --freeze-backbone again if it was trained with it"
+    return "Give optim_wrapper.paramwise_cfg as it was trained"
 
 
 def learning_rates(optimiser: OptimWrapper) -> list[float]:
