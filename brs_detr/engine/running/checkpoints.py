@@ -220,9 +220,10 @@ class Runner(MMEngineRunner):
                 f"The checkpoint {filename} cannot be resumed, it has no {absent[0]}: start from its weights "
                 "with --load-from instead."
             )
-        configured = resuming.learning_rates(self.optim_wrapper)
+        rates, schedule = resuming.learning_rates(self.optim_wrapper), schedules.Schedule.of(self)
         super().resume(filename, *args, **kwargs)
-        resuming.compare_with_checkpoint(self, configured)
+        resuming.compare_with_checkpoint(self, rates)
+        resuming.follow_config(self, schedule, content.get("param_schedulers") or [])
         if Path(filename).parent.resolve() == Path(self.work_dir).resolve():
             self._note_saved(Path(filename), self.iter)
         if self.iter >= self.max_iters:
