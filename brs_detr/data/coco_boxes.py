@@ -35,7 +35,7 @@ class Columns:
 
     def flat(self) -> np.ndarray:
         """Boxes (N,) bool without width or height."""
-        return (self.box[:, 2:] <= 0).any(axis=1)
+        return np.any(self.box[:, 2:] <= 0, axis=1)
 
     def outside(self) -> np.ndarray:
         """Boxes (N,) bool without a point in their image."""

@@ -114,10 +114,7 @@ def first_not_finite(weights: Mapping[str, Tensor]) -> str | None:
 def _reader(path: Path) -> Callable[[Path, torch.device], Any]:
     """The function that reads files which begin like this one."""
     if not path.is_file():
-        what = (
-            "is a folder" if path.is_dir() else "is no file of its own" if os.path.lexists(path) else "does not exist"
-        )
-        raise CheckpointError(f"The checkpoint {path} {what}.")  # a pipe or a device, or links in a circle
+        raise CheckpointError(f"The checkpoint {path} {_no_file(path)}.")
     with path.open("rb") as file:
         head = file.read(32)
     if not head:
@@ -132,6 +129,15 @@ def _reader(path: Path) -> Callable[[Path, torch.device], Any]:
     if head.startswith(b"\x80"):
         what = "it is a Python pickle that torch.save did not write"
     raise CheckpointError(f"The file {path} is not a checkpoint: {what}.")
+
+
+def _no_file(path: Path) -> str:
+    """What there is in the place of a file."""
+    if path.is_dir():
+        return "is a folder"
+    if path.exists():
+        return "is no file of its own"  # a pipe or a device
+    return "is a link that leads nowhere" if os.path.lexists(path) else "does not exist"
 
 
 def _unreadable(path: Path, reason: str) -> CheckpointError:

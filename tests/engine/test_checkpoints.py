@@ -6,12 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.fileio import get_file_backend
 from mmengine.logging import MessageHub
 
 from brs_detr.engine import WholeCheckpointHook
 from brs_detr.engine.running import work_dir
-from brs_detr.engine.running.checkpoints import WholeFileBackend
+from brs_detr.engine.running.checkpoints import Runner, WholeFileBackend
 from brs_detr.engine.running.resuming import LAST, find_checkpoint
 from brs_detr.weights import read_checkpoint
 
@@ -109,6 +110,36 @@ def test_without_a_best_only_the_last_stays(tmp_path: Path) -> None:
     hook.before_train(runner)
     train(runner, hook, [0.1, 0.3])
     assert names(runner.work_dir) == ["epoch_2.pth", "last_checkpoint"]
+
+
+@pytest.mark.parametrize("name", ["toy.py", "toy.yaml", "toy.json", None])
+def test_a_kill_leaves_the_config_of_the_work_directory_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str | None
+) -> None:
+    """Under mmengine's name, in the format of the config that was read."""
+    work, config = tmp_path / "work", Config(dict(train_cfg=dict(max_epochs=0)))
+    if name:
+        config.dump(tmp_path / name)
+        config = Config.fromfile(tmp_path / name)
+    runner = SimpleNamespace(work_dir=str(work), timestamp="now", cfg=config)
+
+    def dump(epochs: int) -> None:
+        config.train_cfg.max_epochs = epochs
+        Runner.dump_config(runner)
+
+    def killed(path: Path, content: bytes) -> None:
+        path.open("wb").write(content[:9])
+        raise KeyboardInterrupt
+
+    dump(1)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            dump(2)
+    assert names(str(work)) == [name or "now.py"]
+    assert Config.fromfile(work / (name or "now.py")).train_cfg.max_epochs == 1
+    dump(3)
+    assert Config.fromfile(work / (name or "now.py")).train_cfg.max_epochs == 3
 
 
 def test_mmengine_writes_whole_files(tmp_path: Path) -> None:

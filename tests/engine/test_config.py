@@ -44,6 +44,32 @@ def test_steps_move_in_proportion(epochs: int, milestones: list[int]) -> None:
     assert warmup.end == 50
 
 
+@pytest.mark.parametrize(
+    ("given", "stretched"),
+    [
+        (dict(type="StepLR", step_size=4), dict(step_size=8)),
+        (dict(type="OneCycleLR", total_steps=12), dict(total_steps=24)),
+        (dict(type="OneCycleLR", total_steps=None), dict(total_steps=None)),
+        (dict(type="CosineRestartLR", periods=[2, 4, 6]), dict(periods=[4, 8, 12])),
+        (dict(type="CosineAnnealingLR", T_max=10, begin=2, end=12), dict(T_max=20, begin=4, end=24)),
+        (dict(type="StepLR", step_size=4, by_epoch=False), dict(step_size=4)),
+    ],
+)
+def test_every_kind_of_schedule_is_stretched(given: dict[str, Any], stretched: dict[str, Any]) -> None:
+    changed = config()
+    changed.param_scheduler = given
+    set_epochs(changed, 24)
+    assert changed.param_scheduler == given | stretched
+
+
+def test_a_period_stays_one_however_short_the_run() -> None:
+    changed = config()
+    changed.param_scheduler = [dict(type="StepLR", step_size=3), dict(type="CosineAnnealingLR", begin=1, end=5)]
+    set_epochs(changed, 1)
+    steps, cosine = changed.param_scheduler
+    assert (steps.step_size, cosine.begin, cosine.end) == (1, 0, 1)
+
+
 def test_one_schedule_or_several_by_optimizer() -> None:
     """mmengine takes them in place of a list, and reads what it is left with."""
     changed = config()

@@ -12,7 +12,7 @@ from brs_detr.engine.running import work_dir
 from brs_detr.engine.running.resuming import AUTO, LAST, check_options, find_checkpoint, sweep
 from brs_detr.errors import CheckpointError, InputError
 from brs_detr.weights import read_checkpoint
-from tests.engine.toy_training import run
+from tests.engine.toy_training import logged, run
 
 
 def save(folder: Path, *names: str) -> list[Path]:
@@ -45,6 +45,19 @@ def test_the_newest_whole_checkpoint(tmp_path: Path) -> None:
         find_checkpoint(tmp_path, AUTO)
     with pytest.raises(CheckpointError, match=r"epoch_1\.pth"):
         find_checkpoint(tmp_path, str(first))
+
+
+def test_a_link_that_leads_nowhere_is_skipped(tmp_path: Path) -> None:
+    (whole,) = save(tmp_path, "epoch_1.pth")
+    for name, to in (("epoch_2.pth", "moved.pth"), ("epoch_3.pth", "epoch_3.pth")):
+        link = tmp_path / name
+        link.symlink_to(tmp_path / to)
+        remark = f"The checkpoint {link} is a link that leads nowhere. It is skipped."
+        assert find_checkpoint(tmp_path, LAST) == (whole, [remark])
+        work_dir.note(tmp_path, whole)
+        assert find_checkpoint(tmp_path, LAST)[0] == whole
+        link.unlink()
+        (tmp_path / "last_checkpoint").unlink()
 
 
 def test_a_copied_folder_whose_times_are_lost(tmp_path: Path) -> None:
@@ -99,6 +112,7 @@ def test_options_that_contradict_each_other() -> None:
 
 def test_only_our_own_unfinished_files_are_swept(tmp_path: Path) -> None:
     ours = [".epoch_3.pth-0123abcd", ".last_checkpoint-0123abcd", ".best_coco_bbox_mAP_epoch_3.pth-0123abcd"]
+    ours += [".toy.py-0123abcd", ".toy.yaml-0123abcd"]
     others = [".notes-0123abcd", ".epoch_3.pth", "epoch_3.pth-0123abcd", ".epoch_3.pth-0123abc", ".bashrc"]
     for name in ours + others:
         (tmp_path / name).write_text("")
@@ -106,6 +120,28 @@ def test_only_our_own_unfinished_files_are_swept(tmp_path: Path) -> None:
     sweep(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, ".epoch_4.pth-0123abcd"])
     sweep(tmp_path / "missing")
+
+
+def test_more_epochs_have_the_rates_of_the_longer_training(toy_config: Path, tmp_path: Path) -> None:
+    """A cosine, whose end is that of the config, and a rate that falls late; by iterations and by epochs."""
+    cosine = dict(type="CosineAnnealingLR", T_max=6, end=6, eta_min=1e-4, convert_to_iter_based=True)
+    options = {"param_scheduler": [dict(type="MultiStepLR", milestones=[4, 5]), cosine]}
+    for name, epochs in (("longer", 4), ("work", 2), ("work", 4), ("work", 4)):
+        assert run(toy_config, tmp_path / name, epochs=epochs, options=options) == 0
+    longer, rates = ({step: row["lr"] for step, row in logged(tmp_path / name).items()} for name in ("longer", "work"))
+    assert [step for step in rates if step > 10] == list(range(11, 21))
+    assert [rates[step] for step in range(11, 21)] == [longer[step] for step in range(11, 21)]
+    assert rates[10] < longer[10]
+    said = "The learning rate follows the config's schedule, which is not the checkpoint's: it is 0.005"
+    assert (tmp_path / "work.log").read_text().count(said) == 1
+    assert "config's schedule" not in (tmp_path / "longer.log").read_text()
+
+
+def test_a_schedule_by_evaluations_goes_on_as_it_was(toy_config: Path, tmp_path: Path) -> None:
+    plateau = [dict(type="ReduceOnPlateauLR", monitor="coco/bbox_mAP", rule="greater", patience=5)]
+    for epochs in (1, 2):
+        assert run(toy_config, tmp_path / "work", epochs=epochs, options={"param_scheduler": plateau}) == 0
+    assert "the checkpoint's, which goes on: ReduceOnPlateauLR goes by" in (tmp_path / "work.log").read_text()
 
 
 def test_another_global_batch(toy_config: Path, tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ def test_config_and_checkpoint(tmp_path: Path) -> None:
     for name in ("epoch_2.pth", "best_coco_bbox_mAP_epoch_1.pth"):
         torch.save({}, tmp_path / name)
         assert checkpoint_in(tmp_path) == tmp_path / name
+    for name in ("best_coco_bbox_mAP_epoch_3.pth", "epoch_3.pth"):
+        (tmp_path / name).symlink_to(tmp_path / "moved.pth")
+    assert checkpoint_in(tmp_path) == tmp_path / "best_coco_bbox_mAP_epoch_1.pth"
     (tmp_path / "best_coco_bbox_mAP_epoch_1.pth").write_bytes(b"PK cut short")
     assert checkpoint_of(str(tmp_path), None) == str(tmp_path / "epoch_2.pth")
     (tmp_path / "epoch_2.pth").write_text("")

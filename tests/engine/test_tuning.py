@@ -118,3 +118,28 @@ def test_a_training_with_all_of_them(
         launch.train(str(tmp_path / "toy.py"), TrainOptions(resume="auto", **options | dict(average=False)))
     gone = {"train_dataloader.dataset.data_root": str(tmp_path / "nowhere")}  # an evaluation needs no training data
     launch.evaluate(str(work), str(work / "epoch_2.pth"), folder=str(tmp_path / "test"), options=gone)
+
+
+@pytest.mark.filterwarnings("ignore:.*visualizer has been created")
+def test_a_backbone_that_learnt_is_not_frozen_later_nor_the_other_way_round(toy_config: Path, tmp_path: Path) -> None:
+    """Where mmengine makes a group of each weight that learns: AdamW's moments would belong to other weights."""
+    config = Config.fromfile(toy_config)
+    config.model = dict(type="ToyWithBackbone", backbone=None, data_preprocessor=config.model.data_preprocessor)
+    config.optim_wrapper.paramwise_cfg = dict(bias_lr_mult=0.5)
+    config.custom_hooks = []
+    config.dump(tmp_path / "toy.py")
+
+    def train(epochs: int, frozen: bool, work: Path) -> None:
+        options = TrainOptions(folder=str(work), resume="auto", epochs=epochs, freeze_backbone=frozen)
+        launch.train(str(tmp_path / "toy.py"), options)
+
+    for frozen, counts, remedy in (
+        (True, "2 groups of weights, and this training's 6", "Give --freeze-backbone again"),
+        (False, "6 groups of weights, and this training's 2", "Leave out --freeze-backbone"),
+    ):
+        work = tmp_path / f"{frozen}"
+        train(1, frozen, work)
+        with pytest.raises(InputError, match=rf"epoch_1\.pth cannot be resumed: .*{counts}\. {remedy} .* --load-from"):
+            train(2, not frozen, work)
+        train(2, frozen, work)
+        assert (work / "epoch_2.pth").exists()

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from mmdet.registry import HOOKS
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import barrier, is_main_process, master_only
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
@@ -26,7 +26,7 @@ from brs_detr.engine.running.preemption import protect_worker
 from brs_detr.engine.running.record import Record, RecordHook
 from brs_detr.engine.running.seeding import SeedingHook, seeded_loader
 from brs_detr.errors import InputError, printable
-from brs_detr.files import write_bytes
+from brs_detr.files import write_bytes, write_text
 from brs_detr.heads.together import rank_together
 from brs_detr.weights import load_content, read_checkpoint, skip_pretrained
 
@@ -189,6 +189,12 @@ class Runner(MMEngineRunner):
         if meta and kwargs.get("save_optimizer", True):
             self._note_saved(Path(out_dir, filename), meta["iter"])
 
+    @master_only
+    def dump_config(self) -> None:
+        """mmengine's, written whole."""
+        name = os.path.basename(self.cfg.filename or f"{self.timestamp}.py")
+        write_text(Path(self.work_dir, name), self.cfg.dump())
+
     def _init_model_weights(self) -> None:
         """No download of a backbone's weights that the checkpoint is about to replace."""
         if self._load_from or self._resume:
@@ -205,6 +211,8 @@ class Runner(MMEngineRunner):
         content = read_checkpoint(filename, map_location)
         self.call_hook("after_load_checkpoint", checkpoint=content)
         report = load_content(self.model, content, filename, whole=not self.new_classes)
+        if self._resume:
+            resuming.check_optimizer(self, content, filename)
         self._has_loaded = True
         self.logger.info(f"{printable(str(filename))}\n{report}")
         return content
@@ -216,9 +224,10 @@ class Runner(MMEngineRunner):
                 f"The checkpoint {filename} cannot be resumed, it has no {absent[0]}: start from its weights "
                 "with --load-from instead."
             )
-        configured = resuming.learning_rates(self.optim_wrapper)
+        rates, schedule = resuming.learning_rates(self.optim_wrapper), schedules.Schedule.of(self)
         super().resume(filename, *args, **kwargs)
-        resuming.compare_with_checkpoint(self, configured)
+        resuming.compare_with_checkpoint(self, rates)
+        resuming.follow_config(self, schedule, content.get("param_schedulers") or [])
         if Path(filename).parent.resolve() == Path(self.work_dir).resolve():
             self._note_saved(Path(filename), self.iter)
         if self.iter >= self.max_iters:

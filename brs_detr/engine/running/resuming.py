@@ -3,22 +3,27 @@
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from brs_detr.engine.running import work_dir
-from brs_detr.engine.running.record import Record, global_batch
+from brs_detr.engine.running.batches import counted
+from brs_detr.engine.running.record import Record, global_batch, images_per_iteration
+from brs_detr.engine.running.schedules import Schedule
 from brs_detr.errors import CheckpointError, InputError
 from brs_detr.weights import read_checkpoint
 
 LAST = "last"  # --resume without a file
 AUTO = "auto"  # the same, and --load-from counts until there is a checkpoint
-TEMPORARY = re.compile(rf"\.({work_dir.WRITTEN_BY_TRAINING.pattern})-[0-9a-f]{{8}}")  # as files.whole_file names them
+CONFIGS = r".+\.(py|ya?ml|json)"
+TEMPORARY = re.compile(  # as files.whole_file names them
+    rf"\.({work_dir.WRITTEN_BY_TRAINING.pattern}|{CONFIGS})-[0-9a-f]{{8}}"
+)
 
 
 def find_checkpoint(folder: str | Path, resume: str) -> tuple[Path | None, list[str]]:
@@ -128,6 +133,31 @@ def restore_record(runner: Runner) -> Record:
     return Record.of(meta)
 
 
+def check_optimizer(runner: Runner, content: Mapping[str, Any], filename: str) -> None:
+    """Raises InputError where a checkpoint's optimizer has other groups of weights than the runner's.
+
+    mmengine makes a group of each weight that learns where the config has a paramwise_cfg.
+    """
+    both = content["optimizer"]["param_groups"], runner.optim_wrapper.optimizer.param_groups
+    saved, here = ([len(group["params"]) for group in groups] for groups in both)
+    if saved != here:
+        remedy = _to_match(len(saved), len(here), bool(runner.cfg.get("freeze_backbone")))
+        groups = counted(len(saved), "group")
+        raise InputError(
+            f"The checkpoint {filename} cannot be resumed: its optimizer has {groups} of weights, and this training's "
+            f"{len(here)}. {remedy}, or start from its weights with --load-from instead."
+        )
+
+
+def _to_match(saved: int, here: int, frozen: bool) -> str:
+    """What makes an optimizer one of as many groups as was saved."""
+    if frozen and saved > here:
+        return "Leave out --freeze-backbone if it was trained without"
+    if not frozen and saved < here:
+        return "Give --freeze-backbone again if it was trained with it"
+    return "Give optim_wrapper.paramwise_cfg as it was trained"
+
+
 def learning_rates(optimiser: OptimWrapper) -> list[float]:
     """Of each parameter group, before any schedule."""
     return [group.get("initial_lr", group["lr"]) for group in optimiser.param_groups]
@@ -147,6 +177,40 @@ def compare_with_checkpoint(runner: Runner, configured: list[float]) -> None:
         runner.logger.warning(f"{said}." if changed else f"{said}. The learning rate is the same; {offer}")
     if changed:
         _adopt(runner, configured)
+
+
+def follow_config(runner: Runner, configured: Schedule, states: Sequence[Mapping[str, Any]]) -> None:
+    """Go on by the config's schedule where the checkpoint was trained by another one, and say so.
+
+    configured: before the checkpoint was loaded. states: of the checkpoint's schedulers.
+    """
+    if configured.is_that_of(states):
+        return
+    if names := configured.by_evaluations:
+        runner.logger.warning(
+            f"The config's schedule of the learning rate is not the checkpoint's, which goes on: {names[0]} goes by "
+            "evaluations that are over. To follow the config's, start from the weights with --load-from."
+        )
+        return
+    before = runner.optim_wrapper.param_groups[-1]["lr"]  # the last group is mmengine's own, with the config's rate
+    configured.replay(runner, *position(runner))
+    now = runner.optim_wrapper.param_groups[-1]["lr"]
+    runner.logger.warning(
+        f"The learning rate follows the config's schedule, which is not the checkpoint's: it is {now:g} now, and was "
+        f"{before:g}."
+    )
+
+
+def position(runner: Runner) -> tuple[int, int, int]:
+    """Epochs and iterations that are done, and the iterations of an epoch, as this training counts them.
+
+    Its epochs may be of other lengths than those of the checkpoint. A loop of iterations has no epochs.
+    """
+    if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+        return 0, runner.iter, max(1, runner.max_iters)
+    loader = runner.train_dataloader
+    done = runner.record.images // images_per_iteration(loader)
+    return runner.epoch, runner.epoch * len(loader) + done, len(loader)
 
 
 def _adopt(runner: Runner, configured: list[float]) -> None:

@@ -5,7 +5,7 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
-from brs_detr.engine.running.work_dir import checkpoints
+from brs_detr.engine.running.work_dir import checkpoints, written_at
 from brs_detr.errors import InputError
 
 CONFIGS = ("*.py", "*.yaml", "*.yml")  # as mmengine leaves them there, and *.json
@@ -42,7 +42,7 @@ def checkpoint_in(folder: Path) -> Path:
     Raises:
         InputError: there is none.
     """
-    best = sorted(folder.glob("best_*.pth"), key=lambda path: path.stat().st_mtime, reverse=True)
+    best = sorted(folder.glob("best_*.pth"), key=written_at, reverse=True)
     every = [*best, *checkpoints(folder)]
     found = next(filter(zipfile.is_zipfile, every), None)
     if found is None and every:

@@ -133,11 +133,17 @@ def claim(
 def checkpoints(folder: str | Path) -> list[Path]:
     """Checkpoints of a training that may be continued, by the times of their files, the newest first.
 
-    Those of a config that names them in its own way, or puts them elsewhere, are found by the note alone.
+    Those of a config that names them in its own way, or puts them elsewhere, are found by the note alone. Links that
+    lead nowhere are among them, so that whoever reads one may say so.
     """
     saved = [path for pattern in (INTERIM, "epoch_*.pth", "iter_*.pth") for path in Path(folder).glob(pattern)]
     saved += [path for path in [noted(folder)] if path and path not in saved]
-    return sorted(saved, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return sorted(saved, key=written_at, reverse=True)
+
+
+def written_at(path: Path) -> int:
+    """When a file was written, or a link that leads nowhere."""
+    return (path.stat() if path.exists() else path.lstat()).st_mtime_ns
 
 
 def noted(folder: str | Path) -> Path | None:

@@ -21,6 +21,8 @@ from brs_detr.errors import InputError
 from brs_detr.heads.ranking import RankingMixin
 from brs_detr.losses import RankingLoss
 
+PLACES = dict(begin=0, end=1, T_max=1, step_size=1, total_steps=1)  # of a schedule, in epochs, and the least of each
+
 
 def read_config(path: str | Path) -> Config:
     """A config, given by its path or its name, as it stands.
@@ -104,9 +106,11 @@ def set_epochs(config: Config, epochs: int) -> None:
 def for_epochs(scheduler: dict[str, Any], stretch: float) -> dict[str, Any]:
     """A schedule whose epochs, if it counts them, are moved in proportion; in place."""
     if scheduler.get("by_epoch", True):
-        for key in ("begin", "end", "T_max"):
-            if key in scheduler:
-                scheduler[key] = round(scheduler[key] * stretch)
+        for key, least in PLACES.items():
+            if scheduler.get(key):
+                scheduler[key] = max(least, round(scheduler[key] * stretch))
+        if "periods" in scheduler:
+            scheduler["periods"] = [max(1, round(period * stretch)) for period in scheduler["periods"]]
         if "milestones" in scheduler:
             scheduler["milestones"] = sorted({max(1, round(step * stretch)) for step in scheduler["milestones"]})
     return scheduler
