@@ -120,7 +120,7 @@ def test_a_training_with_all_of_them(
     launch.evaluate(str(work), str(work / "epoch_2.pth"), folder=str(tmp_path / "test"), options=gone)
 
 
-@pytest.mark.filterwarnings("ignore:.*visualizer has been created")
+@pytest.mark.filterwarnings("ignore:.*(visualizer|instance named .*) has been created")  # several trainings a second
 def test_a_backbone_that_learnt_is_not_frozen_later_nor_the_other_way_round(toy_config: Path, tmp_path: Path) -> None:
     """Where mmengine makes a group of each weight that learns: AdamW's moments would belong to other weights."""
     config = Config.fromfile(toy_config)
