@@ -79,7 +79,8 @@ def use_own_data(config: Config, given: TrainOptions, written: list[Path]) -> li
     if not given.data and given.share is None:
         return []
     loaded = bool(given.load_from or config.get("load_from"))
-    own = OwnData(given.data, given.share, given.seed or 0, loaded, resized=given.image_size is not None)
+    continued = resuming.continued(config.work_dir, given.resume)
+    own = OwnData(given.data, given.share, given.seed or 0, loaded, given.image_size is not None, continued)
     said = own_data.use(config, own, written)
     # what fits the data gives way to key=value options, and they to the command line's own arguments
     config.merge_from_dict({**(given.options or {}), "work_dir": config.work_dir, "launcher": given.launcher})

@@ -1,5 +1,6 @@
 """What the command line changes in a config, and what it leaves."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from mmengine.config import Config
 
 from brs_detr.engine import launch
 from brs_detr.engine.running.checkpoints import Runner
+from brs_detr.engine.running.resuming import AUTO, LAST
 from brs_detr.engine.setup.config import load_config
 from brs_detr.engine.train_options import TrainOptions
 from brs_detr.errors import InputError
@@ -72,6 +74,36 @@ def test_own_data_then_options_then_arguments(tmp_path: Path, digits: Path, conf
     assert (config.train_cfg.max_epochs, config.param_scheduler[0].end) == (3, 40)
     assert config.val_evaluator.metric == "proposal"
     assert config.work_dir == str(tmp_path / "work")
+
+
+def test_images_that_were_trained_on_are_not_validated_on_later(
+    tmp_path: Path, digits: Path, configs: list[Config]
+) -> None:
+    """--split draws by --seed, and the seed of before is not known where a training is continued."""
+    own.roboflow(digits, tmp_path / "data")
+    shutil.rmtree(tmp_path / "data" / "valid")
+    config, work = str(write_config(tmp_path, digits)), tmp_path / "work"
+
+    def train(**options: Any) -> None:
+        launch.train(config, TrainOptions(folder=str(work), data=tmp_path / "data", share=0.3, **options))
+
+    def note(start: str, noted: Config) -> None:
+        (work / start / "vis_data").mkdir(parents=True)
+        (work / start / "vis_data" / "scalars.json").write_text("")
+        noted.dump(work / start / "vis_data" / "config.py")
+
+    for seed in (0, 7):  # the first start comes to nothing
+        train(seed=seed)
+    note("20260101_120000", configs[1])
+    train(resume=AUTO)  # nothing has been trained, and it begins
+    torch.save({"state_dict": {}, "meta": {}}, work / "epoch_1.pth")
+    note("20260101_130000", Config.fromfile(config))  # an evaluation on other data
+    learnt = rf"--split would validate on \d images? that the training in {work} has learnt from, such as \S+\.png: "
+    for resume in (LAST, AUTO, str(work / "epoch_1.pth")):
+        with pytest.raises(InputError, match=rf"{learnt}.* --seed as at its start.* train\.py {work} --resume"):
+            train(resume=resume)
+        train(resume=resume, seed=7)
+    assert len({each.val_dataloader.dataset.ann_file for each in configs[1:2] + configs[3:]}) == 1
 
 
 def test_a_config_of_a_continued_training_begins_anew(tmp_path: Path, digits: Path, configs: list[Config]) -> None:

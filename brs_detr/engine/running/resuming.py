@@ -52,6 +52,13 @@ def find_checkpoint(folder: str | Path, resume: str) -> tuple[Path | None, list[
     return None, [f"No checkpoint in {folder} yet: training starts from the beginning."]
 
 
+def continued(folder: str | Path, resume: str | None) -> Path | None:
+    """The work directory of the training that --resume continues, None where there is none yet."""
+    if resume in (LAST, AUTO):
+        return Path(folder) if work_dir.checkpoints(folder) else None
+    return Path(resume).parent if resume else None
+
+
 def newest_first(folder: str | Path) -> list[Path]:
     """The checkpoints of a training: those written after the noted one, that one, and the others.
 

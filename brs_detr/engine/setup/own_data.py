@@ -21,6 +21,7 @@ from brs_detr.data.splits import find_splits, shared_images
 from brs_detr.engine.running import distributed
 from brs_detr.engine.running.work_dir import CONVERTED
 from brs_detr.engine.setup import adapting, pipelines
+from brs_detr.engine.setup.division import check_division
 from brs_detr.errors import InputError, printable
 from brs_detr.files import check_destination, write_text
 
@@ -34,7 +35,8 @@ class OwnData:
     """What the command line says of them.
 
     share: of the training images to validate on. loaded: whether weights are loaded, so that the model must keep
-    its number of queries. resized: whether the command line gives the image size.
+    its number of queries. resized: whether the command line gives the image size. continued: the work directory of the
+    training that goes on.
     """
 
     folder: Path | None
@@ -42,6 +44,7 @@ class OwnData:
     seed: int = 0
     loaded: bool = False
     resized: bool = False
+    continued: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,8 @@ def look(config: Config, own: OwnData, written: list[Path]) -> Found:
     if own.folder.resolve() == Path(config.work_dir).resolve():
         raise InputError(f"{own.folder} is the work directory, too: choose another --work-dir, such as one in it.")
     splits, classes = find_splits(own.folder, own.share, own.seed)
+    if own.continued and own.share is not None:
+        check_division(splits, own.continued)
     objects = {name: Objects(split.content) for name, split in splits.items()}
     print_splits(splits, objects, classes)
     train = objects["train"]
