@@ -63,9 +63,10 @@ def train_here(config: Config, config_path: str, given: TrainOptions) -> None:
     with own_data.removed_on_failure() as written:
         said += use_own_data(config, given, written)
         said += configure(config, given)
-        checkpoint, remarks = distributed.first_process_decides(lambda: prepare(config, config_path, given))
+        checkpoint, outdated, remarks = distributed.first_process_decides(lambda: prepare(config, config_path, given))
     runner = Runner.from_cfg(config)
     resuming.continue_from(runner, checkpoint)
+    runner.outdated = outdated
     if given.checkpoint_activations:
         said.append(activations.checkpoint_activations(runner.model))
     if given.compiled:
@@ -116,8 +117,12 @@ def configure(config: Config, given: TrainOptions) -> list[str]:
     )
 
 
-def prepare(config: Config, config_path: str, given: TrainOptions) -> tuple[Path | None, list[str]]:
-    """Look at all that the training reads, then claim its work directory: the checkpoint to continue, and remarks."""
+def prepare(config: Config, config_path: str, given: TrainOptions) -> tuple[Path | None, list[Path], list[str]]:
+    """Look at all that the training reads, then claim its work directory.
+
+    Returns:
+        The checkpoint to continue, what is to be discarded, and remarks.
+    """
     resuming.check_options(given.resume, given.load_from, given.checkpoint_minutes)
     remarks = check_data(config, ("train", "val")) + normalisation.remarks(config)
     checkpoint, found = resuming.find_checkpoint(config.work_dir, given.resume) if given.resume else (None, [])
@@ -132,11 +137,11 @@ def prepare(config: Config, config_path: str, given: TrainOptions) -> tuple[Path
     if given.compiled:
         compiling.check(torch.device(get_device()))
     resume, needed = given.resume is not None, [*strings(config), config_path]
-    work_dir.claim(
+    outdated = work_dir.claim(
         config.work_dir, resume=resume, overwrite=given.overwrite, needed=needed, config=str(config.filename)
     )
     resuming.sweep(config.work_dir)
-    return checkpoint, found + remarks
+    return checkpoint, outdated, found + remarks
 
 
 def run_training(runner: Runner, remarks: list[str]) -> None:

@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 
 from brs_detr.engine import launch
+from brs_detr.engine.running import work_dir
 from brs_detr.engine.running.checkpoints import Runner
 from brs_detr.engine.running.resuming import AUTO, LAST
 from brs_detr.engine.setup.config import load_config
@@ -29,7 +30,7 @@ def configs(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
         return SimpleNamespace()
 
     monkeypatch.setattr(Runner, "from_cfg", note)
-    monkeypatch.setattr(launch, "run_training", lambda runner, remarks: None)
+    monkeypatch.setattr(launch, "run_training", lambda runner, remarks: work_dir.discard(runner.outdated))
     return found
 
 
@@ -136,7 +137,31 @@ def test_what_torchrun_starts_again_is_continued(
     monkeypatch.setattr(launch, "run_training", lambda runner, remarks: runners.append(runner))
     for overwrite in (True, False):
         launch.train(str(toy_config), TrainOptions(folder=str(tmp_path), overwrite=overwrite))
-        assert vars(runners.pop()) == {"_load_from": str(last), "_resume": True}
+        assert vars(runners.pop()) == {"_load_from": str(last), "_resume": True, "outdated": []}
+
+
+@pytest.mark.filterwarnings("ignore:.*visualizer has been created")  # mmengine keeps one a process
+def test_what_cannot_begin_overwrites_nothing(tmp_path: Path, toy_config: Path) -> None:
+    """A mistake in the model, in the optimizer and in the weights; then a training that takes the place of another."""
+    weights, refused, begun = tmp_path / "weights.pth", tmp_path / "refused", tmp_path / "begun"
+    torch.save({"state_dict": {"other.weight": torch.zeros(2)}}, weights)
+    for work in (refused, begun):
+        work.mkdir()
+        (work / "epoch_3.pth").write_text("old")
+
+    def train(work: Path, load_from: str | None = None, **options: Any) -> None:
+        given = TrainOptions(folder=str(work), overwrite=True, epochs=1, load_from=load_from, options=options)
+        launch.train(str(toy_config), given)
+
+    with pytest.raises(TypeError, match="layerz"):
+        train(refused, **{"model.layerz": 3})
+    with pytest.raises(TypeError, match="rate"):
+        train(refused, **{"optim_wrapper.optimizer.rate": 1.0})
+    with pytest.raises(InputError, match=r"weights\.pth"):
+        train(refused, str(weights))
+    assert (refused / "epoch_3.pth").read_text() == "old"
+    train(begun)
+    assert [path.name for path in begun.glob("epoch_*")] == ["epoch_1.pth"]
 
 
 def test_without_workers_what_belongs_to_workers_is_left_aside(tmp_path: Path, digits: Path) -> None:

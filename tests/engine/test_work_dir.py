@@ -24,9 +24,9 @@ def started(folder: Path, name: str, config: str) -> None:
 
 def test_starts_that_came_to_nothing_are_in_nobodys_way(tmp_path: Path) -> None:
     started(tmp_path, "misspelt.py", "model = 5")
-    work_dir.claim(tmp_path, resume=False, overwrite=False, config="misspelt.py")
+    work_dir.discard(work_dir.claim(tmp_path, resume=False, overwrite=False, config="misspelt.py"))
     assert (tmp_path / "misspelt.py").exists()  # it is to be written again, and perhaps the one that is read
-    work_dir.claim(tmp_path, resume=False, overwrite=False, config="other.py")
+    work_dir.discard(work_dir.claim(tmp_path, resume=False, overwrite=False, config="other.py"))
     assert [path.name for path in tmp_path.iterdir()] == ["20260101_120000"]
     (tmp_path / "20260101_120000" / "vis_data" / "scalars.json").write_text("{}")  # a training without a checkpoint
     with pytest.raises(InputError, match="is not empty"):
@@ -39,7 +39,7 @@ def test_overwrite_removes_the_config_of_what_it_discards(tmp_path: Path) -> Non
     (tmp_path / "mine.py").write_text("model = 6")
     with pytest.raises(InputError, match=r"--overwrite would remove .*former\.py, which this training is to read"):
         work_dir.claim(tmp_path, resume=False, overwrite=True, needed=[str(tmp_path / "former.py")], config="new.py")
-    work_dir.claim(tmp_path, resume=False, overwrite=True, config="new.py")
+    work_dir.discard(work_dir.claim(tmp_path, resume=False, overwrite=True, config="new.py"))
     assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
 
 
@@ -100,7 +100,7 @@ def test_overwrite_removes_what_training_wrote_and_no_more(tmp_path: Path) -> No
     (tmp_path / "20260101_120000" / "run.log").write_text("old")
     for name in ("notes.txt", "my_model.pth"):
         (tmp_path / name).write_text("mine")
-    work_dir.claim(tmp_path, resume=False, overwrite=True)
+    work_dir.discard(work_dir.claim(tmp_path, resume=False, overwrite=True))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my_model.pth", "notes.txt"]
 
 
@@ -117,7 +117,9 @@ def test_overwrite_keeps_what_is_to_be_loaded(tmp_path: Path, linked: bool) -> N
     with pytest.raises(InputError, match=rf"--overwrite would remove {needed}, which this training is to read"):
         work_dir.claim(work, resume=False, overwrite=True, needed=["https://x.org/a.pth", "", str(needed)])
     assert sorted(path.name for path in work.iterdir()) == ["epoch_3.pth", "last_checkpoint"]
-    work_dir.claim(work, resume=False, overwrite=True, needed=[str(work), str(tmp_path / "epoch_3.pth")])
+    work_dir.discard(
+        work_dir.claim(work, resume=False, overwrite=True, needed=[str(work), str(tmp_path / "epoch_3.pth")])
+    )
     assert not list(work.iterdir())
 
 

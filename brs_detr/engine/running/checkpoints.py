@@ -1,6 +1,7 @@
 """Checkpoints of a training: a kill at any moment leaves a whole one, and what is loaded fits or is refused."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,7 @@ class Runner(MMEngineRunner):
     new_classes = False  # whether loaded weights may belong to another number of classes
     record: Record  # of the training
     saved: Saved | None = None
+    outdated: Sequence[Path] = ()  # of an earlier training in the work directory, which is to be discarded
     _train_dataloader: Any
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
@@ -216,6 +218,12 @@ class Runner(MMEngineRunner):
         self._has_loaded = True
         self.logger.info(f"{printable(str(filename))}\n{report}")
         return content
+
+    def load_or_resume(self) -> None:
+        """All is built then and the weights fit, so that nothing is discarded for a training that cannot begin."""
+        super().load_or_resume()
+        if is_main_process():
+            work_dir.discard(self.outdated)
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         content = read_checkpoint(filename)

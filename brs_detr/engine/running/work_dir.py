@@ -104,11 +104,14 @@ def check_unused(outdated: list[Path], needed: Iterable[str]) -> None:
 
 def claim(
     folder: str | Path, *, resume: bool, overwrite: bool, needed: Iterable[str] = (), config: str | None = None
-) -> None:
+) -> list[Path]:
     """Make sure that a training may write here, into a folder that it has locked.
 
     needed: names of files, such as the checkpoint to load, that must not be discarded.
     config: the training's own, which it writes again under this name.
+
+    Returns:
+        What is to be discarded, once the training can begin: whatever ends it earlier costs nothing then.
 
     Raises:
         InputError: the folder has content, and neither resume nor overwrite was asked for. The logs of starts that came
@@ -116,7 +119,7 @@ def claim(
     """
     folder = Path(folder)
     if resume or not folder.exists():
-        return
+        return []
     outdated = [path for path in dumped_configs(folder) if path.name != os.path.basename(config or "")]
     if overwrite:
         outdated += written_by_training(folder)
@@ -126,8 +129,13 @@ def claim(
             "--work-dir, or discard its checkpoints and logs with --overwrite."
         )
     check_unused(outdated, needed)
+    return outdated
+
+
+def discard(outdated: Iterable[Path]) -> None:
+    """Remove files and folders."""
     for path in outdated:
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
 
 
 def checkpoints(folder: str | Path) -> list[Path]:
