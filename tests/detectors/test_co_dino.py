@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from brs_detr.errors import InputError
 from brs_detr.losses import NotFiniteError
+from brs_detr.losses.interface import PERFECT
 from tests.configs.test_configs import build_model, train_one_step
 from tests.detectors.test_co_detr import losses_of
 from tests.reference import ROOT
@@ -64,7 +65,10 @@ GROUPS = ("", "d0.", "dn_", "d0.dn_", "enc_", "roi_queries.", "roi_queries.d0.",
 
 
 def test_every_group_of_queries_ranks_and_balances() -> None:
-    """Both decoder layers, encoder proposals, denoising and auxiliary queries; boxes as large as the ranking."""
+    """Both decoder layers, encoder proposals, denoising and auxiliary queries; boxes as large as the ranking.
+
+    The RoI head's positives are the objects themselves here: next to nothing is wrong with its queries' boxes yet.
+    """
     losses = losses_of(tiny("ranking", **BALANCED), [3, 2])
     names = {f"{group}loss_{term}" for group in GROUPS for term in ("rank", "sort", "bbox", "iou")}
     assert names <= losses.keys()
@@ -72,8 +76,10 @@ def test_every_group_of_queries_ranks_and_balances() -> None:
     for group in GROUPS:
         ranking = losses[f"{group}loss_rank"] + losses[f"{group}loss_sort"]
         assert ranking > 0
-        torch.testing.assert_close(losses[f"{group}loss_bbox"], ranking)
-        torch.testing.assert_close(losses[f"{group}loss_iou"], ranking)
+        for term in ("bbox", "iou"):
+            share = (losses[f"{group}{term}_unscaled"] / PERFECT).clamp(max=1)
+            assert (share < 1) == (group.startswith("roi_queries."))
+            torch.testing.assert_close(losses[f"{group}loss_{term}"], share * ranking)
 
 
 def test_queries_of_one_pass_are_solved_in_one_call() -> None:

@@ -119,7 +119,10 @@ def test_nothing_to_mend(call: Call, config: Path, data: Path, tmp_path: Path) -
         (["{data}/train"], "{data}/train has no layout that is known"),
         (["{file}", "--images"], "--images needs the folder of the images"),
         (["{file}", "nowhere"], "The image folder nowhere does not exist"),
-        (["{file}", "{data}/val"], "images in {file} are missing, the first is {data}/val/000005.png: give their"),
+        (
+            ["{file}", "{data}/val"],
+            "images in {file} are missing, the first is {data}/val/000005.png: give the folder that has",
+        ),
         (["{config}", "{data}/train"], "A folder of images goes with a COCO file"),
     ],
 )

@@ -38,7 +38,7 @@ def test_a_folder_and_what_is_wrong_with_it(program: Program, digits: Path, tmp_
     shutil.copy(tmp_path / "images" / "train_000001.png", tmp_path / "images" / "val_000001.png")
     status, output, _ = program("check-data", tmp_path)
     assert status == 1
-    assert "without 'iscrowd' count as single objects (mended whenever the file is read" in output
+    assert "without 'iscrowd' count as single objects (mended whenever it is read" in output
     assert "1 images stand in train and in val" in output
     assert "val.json lists its classes otherwise than" in output
     own.write(tmp_path / "training.json", json.loads((tmp_path / "training.json").read_text()) | {"annotations": []})
