@@ -208,10 +208,11 @@ def evaluate(
         check_destination(out or Path(config.work_dir, "metrics.json"))
         if predictions:
             reporting.check_predictions(predictions, out)
-        Calibration.of(read_checkpoint(checkpoint), checkpoint)
+        content = read_checkpoint(checkpoint)
+        Calibration.of(content, checkpoint)
         if out and not may_be_replaced(Path(out)):
             raise InputError(f"{out} holds something other than metrics: give --out another file.")
-        return check_data(config, ("test",)) + class_order.compare(config, "test", checkpoint)
+        return check_data(config, ("test",)) + class_order.compare(config, "test", checkpoint, content)
 
     if not (config.get("test_dataloader") and config.get("test_evaluator")):
         raise InputError(f"{config.filename} has no test_dataloader, or no test_evaluator: evaluation needs both.")

@@ -179,12 +179,12 @@ class PatienceHook(EarlyStoppingHook):
     wait_count: int
     best_score: float
 
+    def __init__(self, monitor: str, rule: str, patience: int) -> None:
+        super().__init__(monitor, rule, min_delta=LEAST_GAIN, strict=True, patience=patience)
+
     def before_run(self, runner: Runner) -> None:
         if not only_evaluates(runner):
             super().before_run(runner)
-
-    def __init__(self, monitor: str, rule: str, patience: int) -> None:
-        super().__init__(monitor, rule, min_delta=LEAST_GAIN, strict=True, patience=patience)
 
     def before_train(self, runner: Runner) -> None:
         kept = runner.message_hub.runtime_info.get("patience", (self.wait_count, self.best_score))
