@@ -29,8 +29,10 @@ from torch import Tensor, nn
 import brs_detr.registry  # noqa: F401
 from brs_detr.endings import ends_with_a_sentence
 from brs_detr.engine.progress.console import silence_third_parties
+from brs_detr.files import write_text
 from brs_detr.timing.counting import CountSynchronisations
 
+from .report import destination
 from .stand_in_gpu import COPY, READ, SENT, StandInGPU, move, standing_in
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -195,6 +197,7 @@ def table(heads: tuple[str, ...], rows: list[tuple]) -> str:
 
 @ends_with_a_sentence()
 def main() -> None:
+    out = destination(__doc__, RESULTS)
     silence_third_parties()
     logging.disable(logging.INFO)  # of every initialised weight
     rows, functions = [], []
@@ -206,7 +209,7 @@ def main() -> None:
         print(*rows[-1], flush=True)
     heads = (*(f"reads: {kind}" for kind in KINDS), *(f"copies: {kind}" for kind in KINDS))
     tables = table(("config", *heads), rows), table((READ, COPY, SENT, "of", "function"), functions)
-    RESULTS.write_text("\n\n".join((TITLE, tables[0], TITLE_BY_FUNCTION, tables[1])) + "\n")
+    write_text(out, "\n\n".join((TITLE, tables[0], TITLE_BY_FUNCTION, tables[1])) + "\n")
 
 
 if __name__ == "__main__":

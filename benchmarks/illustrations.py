@@ -19,6 +19,8 @@ from brs_detr.losses import rank_sort_loss
 from brs_detr.losses.exact import BreakPoints
 from brs_detr.losses.step import SmoothedStep
 
+from .report import destination
+
 FIGURES = Path(__file__).resolve().parent.parent / "docs" / "figures"
 STEP = SmoothedStep(0.5)
 COLOURS = ("tab:blue", "tab:orange", "tab:green")
@@ -153,9 +155,10 @@ def example(delta: float) -> str:
 
 @ends_with_a_sentence()
 def main() -> None:
-    FIGURES.mkdir(parents=True, exist_ok=True)
-    draw_break_points(FIGURES / "break_points.png")
-    draw_buckets(FIGURES / "buckets.png")
+    folder = destination(__doc__, FIGURES)
+    folder.mkdir(parents=True, exist_ok=True)
+    draw_break_points(folder / "break_points.png")
+    draw_buckets(folder / "buckets.png")
     positives, negatives = (", ".join(f"{x:g}" for x in group.tolist()) for group in EXAMPLE)
     print(f"positive at {positives}, negatives at {negatives}; gradients of these:")
     print(*map(example, (0.5, 0.0)), sep="\n")

@@ -29,7 +29,7 @@ from brs_detr.timing.recording import focal_loss
 from brs_detr.timing.report import environment
 
 from .problems import DELTA, Problem, training_step
-from .report import markdown, size
+from .report import destination, markdown, size
 
 LOSS = RankSortLoss(DELTA, loss_weight=2.0)
 RESULTS = Path(__file__).parent / "results" / "launches.md"
@@ -216,6 +216,7 @@ def table(calls: list[list[Problem]]) -> str:
 
 
 def main() -> None:
+    out = destination(__doc__, RESULTS)
     where = environment(torch.device("cpu"))
     text = (
         f"Counted on a CPU, Python {where['python']}, torch {where['torch']}, delta {DELTA}, by\n"
@@ -226,7 +227,7 @@ def main() -> None:
         f"{table(training_step())}\n"
     )
     print(text)
-    write_text(RESULTS, text)
+    write_text(out, text)
 
 
 if __name__ == "__main__":

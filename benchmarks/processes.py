@@ -20,13 +20,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from brs_detr.files import write_text
 from brs_detr.losses import Call, solve
 from brs_detr.losses.rank_sort import RankAndSort
 from brs_detr.losses.step import SmoothedStep
 from brs_detr.timing.report import environment
 
 from .problems import DELTA, STEP, make
-from .report import markdown, size
+from .report import destination, markdown, size
 
 RESULTS = Path(__file__).parent / "results" / "processes_cpu.md"
 REPEATS = 5
@@ -111,13 +112,14 @@ def row(processes: int, scale: float) -> list[str]:
 
 
 def main() -> None:
+    out = destination(__doc__, RESULTS)
     rows = [row(*setting) for setting in ((1, 1.0), (2, 1.0), (3, 1.0), (2, 0.1), (2, 0.01))]
     where = environment(torch.device("cpu"))
     title = f"{where['device']}, one thread a process, Python {where['python']}, torch {where['torch']}, gloo"
     note = "Time in exchange is that in which a process waits for the others, too."
     text = f"{title}\n\nBy `python -m benchmarks.processes`. {note}\n\n{markdown(HEADER, rows)}\n"
     print(text)
-    RESULTS.write_text(text)
+    write_text(out, text)
 
 
 if __name__ == "__main__":

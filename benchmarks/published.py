@@ -45,7 +45,7 @@ def _sort_one(i: int, among: Tensor, y: Tensor, of_positives: Tensor) -> Tensor:
 
 
 def loop_over_buckets(logits: Tensor, targets: Tensor, delta: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Bucketed Rank & Sort Loss, ECCV 2024: a sort, then one mean and one host copy for each bucket."""
+    """Bucketed Rank & Sort Loss, ECCV 2024: a sort, then one mean and one host copy a bucket."""
     positive, relevant = _relevant(logits, targets, delta)
     x, order = logits[positive].sort()
     y = targets[positive][order]
@@ -54,7 +54,7 @@ def loop_over_buckets(logits: Tensor, targets: Tensor, delta: float) -> tuple[Te
     starts, ends = [0, *cuts], [*cuts, len(negatives)]
     filled = [(start, end) for start, end in zip(starts, ends, strict=True) if end > start]
     means = x.new_tensor([negatives[start:end].mean().item() for start, end in filled])
-    sizes = x.new_tensor([end - start for start, end in filled])
+    sizes = torch.tensor([end - start for start, end in filled], dtype=torch.long, device=x.device)
 
     above = step(means[None, :] - x[:, None], delta) * sizes  # (P, B)
     among = step(x[None, :] - x[:, None], delta)
@@ -69,9 +69,6 @@ def loop_over_buckets(logits: Tensor, targets: Tensor, delta: float) -> tuple[Te
     charged = torch.where(excess > 1e-10, sort_error, 0.0)
     of_positives = of_positives - charged + (wrong * (charged / excess.clamp(min=1e-10))[:, None]).sum(0)
 
-    of_negatives = torch.zeros_like(negatives)
-    for value, (start, end) in zip(of_buckets, filled, strict=True):
-        of_negatives[start:end] = value
     return _collect(
         logits,
         positive[order],
@@ -79,7 +76,7 @@ def loop_over_buckets(logits: Tensor, targets: Tensor, delta: float) -> tuple[Te
         error.sum(),
         sort_error.sum(),
         of_positives,
-        of_negatives,
+        of_buckets.repeat_interleave(sizes),
     )
 
 

@@ -1,5 +1,6 @@
-"""Tables, as text and Markdown, and the figure of growing sizes."""
+"""Where results go; tables, as text and Markdown, and the figure of growing sizes."""
 
+import argparse
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,13 @@ STYLES = {
     "bandwidth": dict(color="grey", linestyle="--"),
 }
 LABELS = {"torch.sort": "torch.sort of the logits", "bandwidth": "reading and writing once"}
+
+
+def destination(description: str | None, default: Path) -> Path:
+    """The file or folder that ``--out`` names, for a command that has no other option."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=default, help="in place of the repository's own results")
+    return parser.parse_args().out
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
