@@ -38,7 +38,9 @@ def read_annotation_files(files: Files) -> dict[str, Split]:
 
 
 class Assignment:
-    """Which split an image is of: as ImageSets/Main lists it, else as its annotations' path, or its own, tells.
+    """Which split an image is of: as ImageSets/Main lists it, else as the folders of its annotations, or its own, tell.
+
+    The name of a file of many images tells, too; that of an image, as dev_board_4, says what is seen.
 
     An image whose name leads nowhere, for files are renamed without a look inside, gets that of its annotations. Where
     nothing tells, it is to be trained on, unless lists name more than one split: None.
@@ -50,7 +52,7 @@ class Assignment:
         self.otherwise = "train" if len(listed) < 2 else None
         self.images: dict[str, set[str | None]] = defaultdict(set)
         for path in files.of_kind(IMAGES):
-            self.images[path.stem].add(files.split_of(path))
+            self.images[path.stem].add(files.split_of(path.parent))
 
     def __call__(self, labelled: Labelled) -> str | None:
         stem, image = labelled.source.stem, Path(labelled.name.replace("\\", "/")).stem
@@ -59,7 +61,8 @@ class Assignment:
         places = self.images.get(image, {None})
         of_image = next(iter(places)) if len(places) == 1 else None
         listed = self.lists(str(labelled.source.relative_to(self.files.folder)))
-        told = listed or split_named(labelled.subset) or self.files.split_of(labelled.source) or of_image
+        of_file = self.files.split_of(labelled.source.parent if labelled.alone else labelled.source)
+        told = listed or split_named(labelled.subset) or of_file or of_image
         return told or self.otherwise
 
 
@@ -75,7 +78,7 @@ def of_xml(path: Path) -> Iterable[Labelled]:
         raise InputError(f"The file {path} is no XML ({error}): correct or remove it.") from error
     if root.tag == "annotation":
         name = root.findtext("filename") or path.stem
-        return [Labelled(name.strip(), path, [of_voc(path, each) for each in root.iter("object")])]
+        return [Labelled(name.strip(), path, [of_voc(path, each) for each in root.iter("object")], alone=True)]
     if root.tag == "annotations" and root.find("image") is not None:
         return [cvat_image(path, each) for each in root.iter("image")]
     return []
@@ -141,7 +144,7 @@ def labelme_images(files: Files) -> Iterable[Labelled]:
             name = content["imagePath"] or path.stem
             left_out = [each["shape_type"] for each in content["shapes"] if each.get("shape_type") in NO_AREA]
             shapes = [each for each in content["shapes"] if each.get("shape_type") not in NO_AREA]
-            yield Labelled(name, path, [of_labelme(path, each) for each in shapes], left_out)
+            yield Labelled(name, path, [of_labelme(path, each) for each in shapes], left_out, alone=True)
         except InputError:
             raise
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

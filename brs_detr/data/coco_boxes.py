@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -89,6 +90,13 @@ def reasons_to_leave_out(source: CocoSource, content: Content, columns: Columns)
     }
 
 
+def repeated(content: Content) -> np.ndarray:
+    """Annotations (N,) bool whose image, class and box are those of an earlier one."""
+    first: dict[tuple[Any, ...], int] = {}
+    keys = [(each["image_id"], each["category_id"], *each["bbox"]) for each in content.get("annotations", [])]
+    return np.array([first.setdefault(key, number) != number for number, key in enumerate(keys)], dtype=bool)
+
+
 def used_boxes(source: CocoSource, content: Content) -> tuple[np.ndarray, list[str]]:
     """Which of the file's N annotations training uses, (N,) bool, and remarks on the others, one reason for each.
 
@@ -104,7 +112,9 @@ def used_boxes(source: CocoSource, content: Content) -> tuple[np.ndarray, list[s
         remarks += counted(int(found.sum()), reason)
     if source.purpose and not left.any():
         raise InputError(f"No box in {source.annotations} is left {source.purpose}: {'; '.join(remarks)}.")
-    return left, remarks + counted(int((left & columns.reach_outside()).sum()), "boxes reach outside their image")
+    remarks += counted(int((left & columns.reach_outside()).sum()), "boxes reach outside their image")
+    twice = "boxes are there before, of the same class: an evaluation counts each, so that one of the two is missed"
+    return left, remarks + counted(int((left & repeated(content)).sum()), twice)
 
 
 def images_without_boxes(content: Content, used: np.ndarray) -> tuple[int, list[str]]:

@@ -144,20 +144,24 @@ def files_of(source: CocoSource, content: Content) -> list[tuple[Path, int, int]
 
 
 def check_sample(source: CocoSource, content: Content) -> list[str]:
-    """Open a few images, spread over the file: a remark where their size is not what the file says.
+    """Open a few images, spread over the file: remarks where their size is not what the file says, or they are dark.
 
     Raises:
         InputError: one cannot be read, or most have another size.
     """
     files = files_of(source, content)
     sample = files[:: -(-len(files) // SAMPLE)]
-    unreadable, resized = open_all(sample)
+    unreadable, resized, dark = open_all(sample)
     if unreadable:
         raise InputError(unreadable[0])
     if 2 * len(resized) > len(sample):
         raise InputError(other_sizes(source, f"{len(resized)} of {len(sample)} images opened", resized))
-    remark = f"of {len(sample)} images opened have another size than the file says: {listed(resized, 1)}"
-    return counted(len(resized), f"{remark}; `python scripts/check_data.py --images` opens all")
+    opened = f"of {len(sample)} images opened"
+    other = f"{opened} have another size than the file says: {listed(resized, 1)}"
+    black = f"{opened} have more than 8 bits and use the low ones, so that a model sees them nearly black"
+    return counted(len(resized), f"{other}; `python scripts/check_data.py --images` opens all") + counted(
+        len(dark), f"{black}: {listed(dark, 1)}; stretch them over all bits, or give them 8"
+    )
 
 
 def check_all_images(source: CocoSource, content: Content, after_each: Callable[[], None]) -> None:
@@ -166,7 +170,7 @@ def check_all_images(source: CocoSource, content: Content, after_each: Callable[
     Raises:
         InputError: some cannot be read, or have another size than the file says.
     """
-    unreadable, resized = open_all(files_of(source, content), after_each)
+    unreadable, resized, _ = open_all(files_of(source, content), after_each)
     if unreadable:
         raise InputError(f"{len(unreadable)} images of {source.annotations} cannot be used. {' '.join(unreadable)}")
     if resized:

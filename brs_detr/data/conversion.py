@@ -32,7 +32,7 @@ class Labelled:
     """An image by the name that its annotations give it, and its objects.
 
     source: the file that holds them. left_out: the kind of each shape there that bounds no area. subset: what the file
-    says that the image is for.
+    says that the image is for. alone: whether the file is of this image only, so that its name says no more.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Labelled:
     objects: list[Object] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     subset: str = ""
+    alone: bool = False
 
 
 def an_object(source: Path, name: str, box: Iterable[float | str], polygon: Iterable[float] = ()) -> Object:

@@ -43,7 +43,7 @@ def relocated(files: Files, names: list[str], split: str) -> dict[str, str]:
     """For names that lead nowhere from any one folder: where files of these names are, seen from the data folder.
 
     Without any, a file of the name with another suffix will do. Of several files, the one with the most folders in
-    common, then one whose path names the split.
+    common, then one whose folders name the split.
     """
     by_name: dict[str, list[Path]] = defaultdict(list)
     for path in files.of_kind(IMAGES):
@@ -56,7 +56,7 @@ def relocated(files: Files, names: list[str], split: str) -> dict[str, str]:
         def suits(path: Path, parts: tuple[str, ...] = parts) -> tuple[int, bool]:
             pairs = zip(reversed(parts), reversed(PurePosixPath(plain(str(path))).parts), strict=False)
             common = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
-            return common, files.split_of(path) == split
+            return common, files.split_of(path.parent) == split
 
         last = parts[-1] if parts else ""
         if candidates := sorted(by_name.get(last) or by_name.get(PurePosixPath(last).stem, []), key=suits):

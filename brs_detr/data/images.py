@@ -11,8 +11,9 @@ import struct
 from collections.abc import Callable, Iterable
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmdet.registry import TRANSFORMS
@@ -22,6 +23,7 @@ from brs_detr.errors import InputError
 
 # Longer side by shorter side: beyond, keeping the aspect while resizing to 128 pixels leaves a side of none.
 MOST_ELONGATED = 250
+DARK = 32  # of 255: the brightest of 13 bits in 16
 TURNED = {5, 6, 7, 8}  # EXIF orientations that exchange width and height
 ORIENTATION = 274
 OF_THE_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
@@ -85,37 +87,51 @@ def read_image(path: str | Path) -> np.ndarray:
     return np.ascontiguousarray(pixels[..., ::-1])
 
 
-def size_fault(path: Path, width: int, height: int) -> str | None:
-    """How a file's pixels differ from the size that its annotations give; None where they agree.
+class Opened(NamedTuple):
+    """Sentences on images that cannot be read, have another size than said, or are nearly black by their depth."""
 
-    Raises:
-        InputError: it cannot be read.
-    """
-    found_height, found_width = read_image(path).shape[:2]
+    unreadable: list[str]
+    resized: list[str]
+    dark: list[str]
+
+
+def size_fault(path: Path, pixels: np.ndarray, width: int, height: int) -> str | None:
+    """How a file's pixels (h, w, 3) differ from the size that its annotations give; None where they agree."""
+    found_height, found_width = pixels.shape[:2]
     if (found_width, found_height) == (width, height):
         return None
     fault = f"{path} has {found_width} x {found_height} pixels instead of {width} x {height}"
     return f"{fault}, perhaps since it is turned as its EXIF data say" if found_width == height else fault
 
 
-def open_all(
-    images: Iterable[tuple[Path, int, int]], after_each: Callable[[], None] = lambda: None
-) -> tuple[list[str], list[str]]:
-    """Open images, given as (path, width, height): sentences on those that cannot be read, and `size_fault`s."""
-    unreadable: list[str] = []
-    resized: list[str] = []
+def darkness(path: Path, pixels: np.ndarray) -> str | None:
+    """How bright a file of more than 8 bits, which uses the low ones, is in 8; None for any other.
 
-    def fault_of(image: tuple[Path, int, int]) -> tuple[list[str], str | None]:
+    Thermal cameras and microscopes write 10 to 14 bits of 16, and decoders keep the upper 8.
+    """
+    brightest = int(pixels.max(initial=0))
+    stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if brightest < DARK else None
+    return None if stored is None or stored.dtype == np.uint8 else f"{path}, at most {brightest} of 255"
+
+
+def open_all(images: Iterable[tuple[Path, int, int]], after_each: Callable[[], None] = lambda: None) -> Opened:
+    """Open images, given as (path, width, height)."""
+    opened = Opened([], [], [])
+
+    def faults_of(image: tuple[Path, int, int]) -> list[tuple[list[str], str | None]]:
+        path, *size = image
         try:
-            return resized, size_fault(*image)
+            pixels = read_image(path)
         except InputError as error:
-            return unreadable, str(error)
+            return [(opened.unreadable, str(error))]
+        return [(opened.resized, size_fault(path, pixels, *size)), (opened.dark, darkness(path, pixels))]
 
     with ThreadPool(min(8, os.cpu_count() or 1)) as pool:  # OpenCV decodes outside the interpreter's lock
-        for faults, fault in pool.imap(fault_of, images):
-            faults += [fault] if fault else []
+        for found in pool.imap(faults_of, images):
+            for sentences, fault in found:
+                sentences += [fault] if fault else []
             after_each()
-    return unreadable, resized
+    return opened
 
 
 def size_of(image: Path) -> tuple[int, int]:

@@ -23,7 +23,7 @@ IMAGE_WORDS = {"image", "images", "img", "imgs", "jpegimages", "photos", "pictur
 MASK_WORDS = {"annotation", "annotations", "depth", "gt", "label", "labels", "mask", "masks", "thumbnails"}
 LISTS = ("images", "annotations", "categories")  # COCO's
 ANNOTATIONS = {".json", ".csv", ".xml"}
-IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+IMAGES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".pgm", ".ppm"}
 LOOKED_FOR = (
     "COCO files (.json with lists of images and categories) such as annotations/instances_train2017.json, "
     "train/_annotations.coco.json or train.json, each with its images anywhere below the folder, YOLO's data.yaml or "

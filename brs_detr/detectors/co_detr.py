@@ -26,7 +26,7 @@ from brs_detr.ops.deformable_attention import level_sizes
 from brs_detr.ops.nms import survive
 
 from .auxiliary_layers import AuxiliaryQueryEmbedding, MemoryMaps, encoder_reference_points, joined_queries
-from .proposals import check_number_of_proposals
+from .proposals import at_least_the_queries
 
 EVAL_MODULES = ("detr", "one-stage", "two-stage")
 CANDIDATES = 10  # proposals for each query, among which repeated ones are looked for
@@ -98,11 +98,7 @@ class CoDETR(DeformableDETR):
         spatial_shapes: Tensor,
         batch_data_samples: OptSampleList = None,
     ) -> tuple[dict, dict]:
-        """Mixed query selection (DINO, section 3.4): positions come from the encoder, content is learned.
-
-        Raises InputError if the images are too small for the number of queries.
-        """
-        check_number_of_proposals(memory, self.num_queries)
+        """Mixed query selection (DINO, section 3.4): positions come from the encoder, content is learned."""
         features, anchors = self.gen_encoder_output_proposals(memory, memory_mask, spatial_shapes)
         classify, refine = (
             branches[self.decoder.num_layers] for branches in (self.bbox_head.cls_branches, self.bbox_head.reg_branches)
@@ -128,10 +124,14 @@ class CoDETR(DeformableDETR):
         after_all = logits.amax(1, keepdim=True) - logits.amin(1, keepdim=True) + 1  # a repeated one only fills up
         return places.gather(1, (logits - after_all * repeated).topk(self.num_queries, dim=1)[1])
 
+    @at_least_the_queries
     def gen_encoder_output_proposals(
-        self, memory: Tensor, memory_mask: Tensor, spatial_shapes: Tensor
+        self, memory: Tensor, memory_mask: Tensor | None, spatial_shapes: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """As mmdet's: memory and proposals (N, sum of H * W, channels or 4). spatial_shapes: (levels, 2)."""
+        """As mmdet's: memory and proposals (N, sum of H * W or more, channels or 4). spatial_shapes: (levels, 2).
+
+        Raises InputError if the images are too small for the number of queries, in training.
+        """
         return super().gen_encoder_output_proposals(memory, memory_mask, level_sizes(spatial_shapes))
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict[str, Tensor]:

@@ -45,10 +45,7 @@ class CoDINO(CoDETR, DINO):
         nn.init.normal_(self.query_embedding.weight)
 
     def pre_decoder(self, memory: Tensor, *args: Any, **kwargs: Any) -> tuple[dict, dict]:
-        """Matching queries, and in training denoising queries before them (DINO, sections 3.3 and 3.4).
-
-        Raises InputError if the images are too small for the number of queries.
-        """
+        """Matching queries, and in training denoising queries before them (DINO, sections 3.3 and 3.4)."""
         return DINO.pre_decoder(self, memory, *args, **kwargs)
 
     def _auxiliary_decoder_inputs(self, head: int, group: AuxiliaryQueries) -> dict[str, Tensor]:

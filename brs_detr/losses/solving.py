@@ -115,7 +115,7 @@ class PreparedCall:
         for part in self.parts:
             for k, terms in zip(part.batch.members, part.terms(processes), strict=True):
                 results[k] = self.call.definition.result(*terms)
-            if isinstance(self.call.problems[0], Tensor):
+            if isinstance(self.call.problems[0], Tensor) and part.batch.names:
                 warn_of_rows(part.batch.names[0], part.positives.totals)
         return results[0] if self.single else [results[k] for k in sorted(results)]
 

@@ -1,8 +1,11 @@
 """Data that cannot be used: one sentence each, before anything is built."""
 
+import re
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from mmengine.config import Config
 
@@ -312,6 +315,17 @@ def test_a_few_images_are_opened(data: Path) -> None:
     (data / "train" / "000004.png").write_bytes(b"")
     with pytest.raises(InputError, match=r"The image .*000004\.png cannot be read"):
         check_data(config(data))
+
+
+def test_images_of_the_low_bits_of_16_are_remarked(data: Path) -> None:
+    for path in sorted((data / "train").iterdir())[:3]:
+        pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        cv2.imwrite(str(path), pixels.astype(np.uint16) * 16)  # 12 of 16 bits
+    for path in sorted((data / "train").iterdir())[3:]:
+        cv2.imwrite(str(path), np.zeros_like(pixels))  # night, of 8 bits
+    (remark,) = check_data(config(data))
+    assert "3 of 8 images opened have more than 8 bits and use the low ones, so that a model sees them nearly" in remark
+    assert re.search(r"000001\.png, at most 1\d of 255; stretch them", remark)
 
 
 def test_images_too_elongated_to_be_resized(data: Path) -> None:

@@ -15,6 +15,10 @@ def update(**fields: object) -> Edit:
     return lambda content: [annotation.update(fields) for annotation in content["annotations"][:2]]
 
 
+def repeats(content: dict) -> list[dict]:
+    return content["annotations"][:2]
+
+
 REMARKED = [
     (update(image_id=99), "2 annotations of images that the file does not list are ignored"),
     (update(category_id=77), "2 boxes have category ids that the file does not list and are ignored: 77"),
@@ -30,6 +34,10 @@ REMARKED = [
     (update(iscrowd=1), "2 crowds are neither trained on nor counted as misses"),
     (update(ignore=1), "2 boxes marked 'ignore' are not trained on, and crowds to an evaluation"),
     (update(segmentation=[]), "2 annotations have an empty segmentation"),
+    (
+        lambda content: content["annotations"].extend({**each, "id": 1000 + each["id"]} for each in repeats(content)),
+        "2 boxes are there before, of the same class: an evaluation counts each",
+    ),
 ]
 
 

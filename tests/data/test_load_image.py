@@ -181,7 +181,7 @@ def test_opening_all(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
     sizes = {"good": (80, 50), "broken": (80, 50), "large": (160, 100), "turned": (80, 50)}
     opened: list[None] = []
-    unreadable, resized = open_all(
+    unreadable, resized, _ = open_all(
         [(tmp_path / name, *size) for name, size in sizes.items()], lambda: opened.append(None)
     )
     assert unreadable == [f"The image {tmp_path}/broken cannot be read: it is damaged or not an image."]

@@ -41,6 +41,20 @@ def test_a_subset_of_cvat_is_a_split(digits: Path, tmp_path: Path) -> None:
     assert len(found["train"]) == 5
 
 
+def test_the_name_of_an_image_tells_no_split(digits: Path, tmp_path: Path) -> None:
+    for folder, names in {"train": ["a_1", "dev_board_2", "test_track_3"], "valid": ["a_4", "train_5"]}.items():
+        for name in names:
+            (tmp_path / folder).mkdir(exist_ok=True)
+            shutil.copy(digits / "train" / "000001.png", tmp_path / folder / f"{name}.png")
+            own.write_text(tmp_path / folder / f"{name}.xml", own.voc_xml(f"{name}.png", [("a", [1, 2, 9, 9])]))
+    assert names_of(tmp_path) == {"train": ["a_1", "dev_board_2", "test_track_3"], "val": ["a_4", "train_5"]}
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for path in [*tmp_path.glob("train/*"), *tmp_path.glob("valid/*")]:
+        shutil.copy(path, flat)
+    assert len(find_splits(flat, 0.2)[0]["train"].files) == 4  # all are to be trained on, but for these of --split
+
+
 def test_groups_of_open_images_are_ignored(digits: Path, tmp_path: Path) -> None:
     own.open_images(digits, tmp_path)
     for path in tmp_path.glob("*.csv"):

@@ -53,6 +53,12 @@ def test_images_too_small_for_the_queries(model: nn.Module) -> None:
         losses_of(model, [1, 1], size=(40, 48))
 
 
+def test_an_image_too_narrow_for_the_queries_is_evaluated(model: nn.Module) -> None:
+    (found,) = model.eval().test_step(make_batch([0], 10, size=(20, 150)))
+    assert len(found.pred_instances)
+    assert torch.isfinite(found.pred_instances.bboxes).all()
+
+
 def test_single_image_equals_batched(model: nn.Module) -> None:
     model.eval()
     batch = make_batch([2, 2], 10)

@@ -138,6 +138,10 @@ def test_images_too_small_for_the_queries() -> None:
     plain = build_model(Config.fromfile(ROOT / "configs" / "dino" / "dino-4scale_tiny_digits.py"))
     with pytest.raises(InputError, match=r"encoder proposals, fewer than the \d+ queries"):
         losses_of(plain, [1, 1], size=(40, 48))
+    for model in tiny("baseline"), plain:
+        (found,) = model.eval().test_step(make_batch([0], 10, size=(20, 150)))
+        assert len(found.pred_instances)
+        assert torch.isfinite(found.pred_instances.bboxes).all()
 
 
 def test_content_of_the_queries_starts_normal() -> None:

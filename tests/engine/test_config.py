@@ -125,6 +125,12 @@ def test_a_detector_needs_queries(tmp_path: Path) -> None:
         load_config(str(tmp_path / "config.py"), {"model.num_queries": 0}, None)
 
 
+def test_evaluations_have_an_interval(tmp_path: Path) -> None:
+    (tmp_path / "config.py").write_text("train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=2)")
+    with pytest.raises(InputError, match=r"train_cfg\.val_interval is 0: give 1 or more"):
+        load_config(str(tmp_path / "config.py"), {"train_cfg.val_interval": 0}, None)
+
+
 @pytest.mark.parametrize(
     ("head", "sentence"),
     [

@@ -94,6 +94,8 @@ def test_a_batch_is_a_loop(method: str) -> None:
 def test_an_empty_list_has_no_losses() -> None:
     assert rank_sort_loss([]) == []
     assert ap_loss([]) == []
+    no_rows = torch.zeros(0, 5)
+    assert rank_sort_loss(no_rows, no_rows) == ap_loss(no_rows, no_rows) == []
 
 
 @pytest.mark.parametrize("method", METHODS)

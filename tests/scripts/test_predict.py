@@ -82,6 +82,22 @@ def test_ground_truth_is_found_by_file_name(digits: Path) -> None:
     assert truth.of(Path("elsewhere.png")) is None
 
 
+def test_no_ground_truth_of_another_image_of_the_same_name(
+    trained: tuple[str, str], digits: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("a", "b"):
+        shutil.copytree(digits / "test", tmp_path / "images" / folder)
+    annotations = str(digits / "annotations" / "test.json")
+    predict(*trained, str(tmp_path / "images"), str(tmp_path / "out"), annotations=annotations)
+    assert re.search(
+        r"lists 000001\.png, .*, which several images in \S+ may be: no ground truth", capfd.readouterr().err
+    )
+    truth = GroundTruth(annotations, tuple("0123456789"))
+    images = [tmp_path / "images" / folder / "000001.png" for folder in ("a", "b")]
+    assert truth.leave_out_unclear(images) == ["000001.png"]
+    assert truth.of(images[0]) is None
+
+
 def test_what_cannot_be_predicted(trained: tuple[str, str], digits: Path, tmp_path: Path) -> None:
     image = tmp_path / "picture.png"
     image.write_text("no image")

@@ -1,6 +1,7 @@
 """Annotated objects, to be drawn beside predictions."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,18 @@ class GroundTruth:
                 self.objects[annotation["image_id"]].append(annotation)
 
     def names(self, path: Path) -> list[str]:
-        """As which entries the file lists an image: by the end of its path."""
+        """As which entries the file lists an image: by the end of its path, the longest first."""
         names = self.by_last_part.get(path.name, [])
-        return [name for name in names if path.parts[-len(Path(name).parts) :] == Path(name).parts]
+        found = [name for name in names if path.parts[-len(Path(name).parts) :] == Path(name).parts]
+        return sorted(found, key=lambda name: -len(Path(name).parts))
+
+    def leave_out_unclear(self, images: Iterable[Path]) -> list[str]:
+        """Forget the entries that several of these images may be, and name them."""
+        found = Counter(name for path in images for name in self.names(path)[:1])
+        unclear = [name for name, number in found.items() if number > 1]
+        for name in unclear:
+            self.by_last_part[Path(name).name].remove(name)
+        return unclear
 
     def of(self, path: Path, with_masks: bool = False) -> InstanceData | None:
         """The boxes (x1 y1 x2 y2), labels, what is a crowd and, if all have them, masks of an image.

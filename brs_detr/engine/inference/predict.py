@@ -104,6 +104,11 @@ def predict(
     truth = GroundTruth(annotations, class_names(config))
     if annotations and not any(truth.names(path) for path in images):
         console.warn(f"{annotations} lists none of the images in {source}: no ground truth is drawn.")
+    if unclear := truth.leave_out_unclear(images):
+        console.warn(
+            f"{annotations} lists {printable(listed(unclear))}, which several images in {source} may be: no ground "
+            "truth is drawn for them. Give the folder of those that it lists."
+        )
     if truth.unknown:
         classes = printable(listed(truth.unknown))
         console.warn(f"{annotations} has objects of {classes}, which the model does not know: they are not drawn.")

@@ -21,6 +21,10 @@ from brs_detr.errors import InputError
 from brs_detr.heads.ranking import RankingMixin
 from brs_detr.losses import RankingLoss
 
+COUNTED = (
+    ("model", "num_queries", "a detector of queries finds nothing without any"),
+    ("train_cfg", "val_interval", "give 1 or more; after the last epoch there is an evaluation in any case"),
+)
 PLACES = dict(begin=0, end=1, T_max=1, step_size=1, total_steps=1)  # of a schedule, in epochs, and the least of each
 
 
@@ -52,13 +56,19 @@ def load_config(path: str, options: dict[str, Any] | None, folder: str | None) -
         console.warn(remark)
     with config_errors.merging(path, options or {}):
         config.merge_from_dict(options or {})
-    queries = config.model.get("num_queries", 1) if isinstance(config.get("model"), dict) else 1
-    if isinstance(queries, int) and queries < 1:
-        raise InputError(f"model.num_queries is {queries}: a detector of queries finds nothing without any.")
+    check_counts(config)
     pipelines.follow_variables(config, config_names.locate(path))
     own_folder = path if Path(path).is_dir() else config.get("work_dir")
     config.work_dir = folder or own_folder or str(Path("work_dirs", Path(path).stem))
     return config
+
+
+def check_counts(config: Config) -> None:
+    """Raises InputError where a config has none of what it counts."""
+    for part, key, remedy in COUNTED:
+        number = config[part].get(key) if isinstance(config.get(part), dict) else None
+        if isinstance(number, int) and number < 1:
+            raise InputError(f"{part}.{key} is {number}: {remedy}.")
 
 
 def lay_out_once() -> None:
