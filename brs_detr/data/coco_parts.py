@@ -1,26 +1,23 @@
 """A split from its COCO file, or from several such as one a day or one an image."""
 
+import os
 from pathlib import Path
 
 from brs_detr.data.coco_file import Content, listed, read_annotations
-from brs_detr.data.image_folders import find_images
+from brs_detr.data.image_folders import find_images, look_for_images
 from brs_detr.data.layouts import Files, Split
 from brs_detr.errors import InputError
 
 
-def together(paths: list[Path]) -> Content | None:
-    """One content of files whose images differ, with its own ids; classes are one by name. None where images recur.
+def together(contents: list[Content]) -> Content:
+    """One content of several files, with its own ids; classes are one by name.
 
     What refers to an image or a class that its file does not list refers to id 0, which none has.
-
-    Raises:
-        InputError: a file is malformed.
     """
     images: list[Content] = []
     annotations: list[Content] = []
     numbers: dict[str, int] = {}
-    for path in paths:
-        content, _ = read_annotations(path)
+    for content in contents:
         first, files = len(images) + 1, content["images"]
         image_ids = {image["id"]: number for number, image in enumerate(files, first)}
         classes = {each["id"]: numbers.setdefault(each["name"], len(numbers) + 1) for each in content["categories"]}
@@ -28,22 +25,27 @@ def together(paths: list[Path]) -> Content | None:
         for each in content.get("annotations", []):
             ids = {"image_id": image_ids.get(each["image_id"], 0), "category_id": classes.get(each["category_id"], 0)}
             annotations.append({**each, **ids, "id": len(annotations) + 1})
-    if len({image["file_name"] for image in images}) < len(images):
-        return None
     categories = [{"id": number, "name": name} for name, number in numbers.items()]
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def joined(files: Files, paths: list[Path], split: str) -> Content:
-    """The content of all files of a split.
+def names_recur(content: Content) -> bool:
+    return len({image["file_name"] for image in content["images"]}) < len(content["images"])
 
-    Raises:
-        InputError: a file is malformed, or two list the same image.
+
+def placed(files: Files, part: Split, split: str) -> Split:
+    """The content of one of several files, its images named from the data folder on where they are found.
+
+    Tasks and days often number their images anew: then names recur, and the images do not.
     """
-    if len(paths) == 1:
-        return read_annotations(paths[0])[0]
-    if content := together(paths):
-        return content
+    if look_for_images(files, part, split):
+        for image, file in zip(part.content["images"], part.files, strict=True):
+            image["file_name"] = Path(os.path.relpath(file, files.folder)).as_posix()
+    return part
+
+
+def refuse(files: Files, paths: list[Path], split: str) -> None:
+    """Raises InputError: two files list the same image."""
     names = listed([str(path) for path in paths])
     if files.split_of(paths[0]) is None:
         raise InputError(
@@ -56,6 +58,25 @@ def joined(files: Files, paths: list[Path], split: str) -> Content:
     )
 
 
+def joined(files: Files, paths: list[Path], split: str) -> Split:
+    """The split of several files, whose images are looked for where their names recur.
+
+    Raises:
+        InputError: a file is malformed, or two list the same image.
+    """
+    parts = [Split(path, files.folder, read_annotations(path)[0]) for path in paths]
+    found = Split(paths[0], files.folder, together([part.content for part in parts]), derived=True)
+    found.remarks.append(f"{split}: {len(paths)} files are taken together, such as {paths[0]}.")
+    if not names_recur(found.content):
+        return found
+    parts = [placed(files, part, split) for part in parts]
+    found.content = together([part.content for part in parts])
+    found.remarks += [remark for part in parts for remark in part.remarks]
+    if names_recur(found.content):
+        refuse(files, paths, split)
+    return found
+
+
 def read_coco(files: Files, paths: list[Path], split: str) -> Split:
     """A split from its COCO files.
 
@@ -63,6 +84,6 @@ def read_coco(files: Files, paths: list[Path], split: str) -> Split:
         InputError: a file cannot be used, or none of its images is there; those of a test split without annotations are
             not looked for.
     """
-    found = Split(paths[0], files.folder, joined(files, paths, split), derived=len(paths) > 1)
-    found.remarks += [f"{split}: {len(paths)} files are taken together, such as {paths[0]}."] * found.derived
+    single = len(paths) == 1
+    found = Split(paths[0], files.folder, read_annotations(paths[0])[0]) if single else joined(files, paths, split)
     return found if split == "test" and not found.content.get("annotations") else find_images(files, found, split)

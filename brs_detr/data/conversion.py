@@ -2,6 +2,7 @@
 
 import math
 import operator
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +74,19 @@ def as_splits(files: Files, sources: Mapping[str, Path], labelled: Mapping[str, 
     return {split: as_split(files, sources[split], split, labelled[split]) for split in WORDS if labelled.get(split)}
 
 
+def name_from_data_folder(files: Files, labelled: list[Labelled]) -> None:
+    """Where names recur, as of days that number their images anew: the folder before those beside their annotations."""
+    if len({each.name for each in labelled}) == len(labelled):
+        return
+    beside = {id(each): os.path.normpath(each.source.parent / each.name) for each in labelled if each.alone}
+    folders = {os.path.dirname(path) for path in beside.values() if files.holds(path)}
+    for each in labelled:
+        if os.path.dirname(path := beside.get(id(each), "")) in folders:
+            each.name = Path(os.path.relpath(path, files.folder)).as_posix()
+
+
 def as_split(files: Files, source: Path, name: str, labelled: list[Labelled]) -> Split:
+    name_from_data_folder(files, labelled)
     images: list[Content] = [{"id": number, "file_name": each.name} for number, each in enumerate(labelled, 1)]
     split = find_images(files, Split(source, files.folder, {"images": images}, derived=True), name)
     for each, file in zip(labelled, split.files, strict=True):

@@ -135,7 +135,7 @@ def open_all(images: Iterable[tuple[Path, int, int]], after_each: Callable[[], N
 
 
 def size_of(image: Path) -> tuple[int, int]:
-    """Width and height of the upright image, from its header.
+    """Width and height of the upright image, from its header where Pillow reads that.
 
     Raises:
         InputError: it is no image.
@@ -143,10 +143,11 @@ def size_of(image: Path) -> tuple[int, int]:
     try:
         with Image.open(image) as opened:
             return (opened.height, opened.width) if _is_turned(opened) else opened.size
-    except (SyntaxError, struct.error):  # of broken EXIF data, in which OpenCV may yet find a rotation
+    # Of broken EXIF data, in which OpenCV may yet find a rotation, and of a size that Pillow alone refuses.
+    except (SyntaxError, struct.error, Image.DecompressionBombError):
         height, width = read_image(image).shape[:2]
         return width, height
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"The image {image} cannot be read: replace the file, or remove it.") from error
 
 

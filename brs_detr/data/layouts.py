@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from brs_detr.data.coco_file import Content, parse, read_lists
+from brs_detr.data.coco_file import Content, counted, parse, read_lists
 from brs_detr.errors import InputError
 from brs_detr.files import LAST, LOCK, LOGS
 
@@ -20,7 +20,11 @@ WORDS = {  # of a path that tell its split
     "test": {"test", "testing", "testset"},
 }
 IMAGE_WORDS = {"image", "images", "img", "imgs", "jpegimages", "photos", "pictures", "rgb"}
-MASK_WORDS = {"annotation", "annotations", "depth", "gt", "label", "labels", "mask", "masks", "thumbnails"}
+MASK_WORDS = {
+    *("annotation", "annotations", "depth", "gt", "label", "labels", "mask", "masks", "thumbnails"),
+    *("segmentationclass", "segmentationobject"),  # VOC's
+}
+OTHER_TASKS = re.compile("caption|keypoint|panoptic|stuff")  # in names of COCO's files beside instances_*
 LISTS = ("images", "annotations", "categories")  # COCO's
 ANNOTATIONS = {".json", ".csv", ".xml"}
 IMAGES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".pgm", ".ppm"}
@@ -131,10 +135,11 @@ def is_coco(path: Path) -> bool:
     return {"images", "categories"} <= lists_of(path)
 
 
-def annotation_files(files: Files) -> dict[str, list[Path]]:
-    """The COCO files of each split; those of no split are to be trained on, if all are. None where there are none.
+def annotation_files(files: Files) -> tuple[dict[str, list[Path]], list[str]]:
+    """The COCO files of each split, and remarks on those left out. None where there are none.
 
-    A single file is to be trained on whatever its name, unless another annotation file says that it is for that.
+    Those of no split are to be trained on, if all are, and a single one whatever its name, unless another annotation
+    file says that it is for that.
 
     Raises:
         InputError: a JSON file that names a split is none of COCO's, see `check_others`.
@@ -148,11 +153,16 @@ def annotation_files(files: Files) -> dict[str, list[Path]]:
         check_others(files, sorted({*every} - {*found}), by_split)
     nameless = by_split.pop(None, [])
     if nameless and not by_split:
-        return {"train": nameless}
+        return {"train": nameless}, []
     others = (path for path in files.of_kind(ANNOTATIONS) if path not in found)
     if len(found) == 1 and not any(files.split_of(path) == "train" for path in others):
-        return {"train": found}
-    return {split: _boxes_alone(by_split[split]) for split in WORDS if split in by_split}
+        return {"train": found}, []
+    chosen = {split: _boxes_alone(by_split[split]) for split in WORDS if split in by_split}
+    others_of_split = [path for split in chosen for path in by_split[split] if path not in chosen[split]]
+    return chosen, [
+        *_left_out(nameless, "nothing tells their split", "put train or val into their names"),
+        *_left_out(others_of_split, "others are called instances", "let their names begin with instances, too"),
+    ]
 
 
 def check_others(files: Files, paths: list[Path], known: Mapping[str | None, list[Path]]) -> None:
@@ -171,3 +181,10 @@ def check_others(files: Files, paths: list[Path], known: Mapping[str | None, lis
 def _boxes_alone(paths: list[Path]) -> list[Path]:
     """COCO has further files beside ``instances_*``: captions, keypoints."""
     return [path for path in paths if path.name.startswith("instances")] or paths
+
+
+def _left_out(paths: list[Path], reason: str, remedy: str) -> list[str]:
+    """A remark on COCO files that are not read, but for those of other tasks, and those without annotations."""
+    lost = [path for path in paths if not OTHER_TASKS.search(path.name.lower()) and "annotations" in lists_of(path)]
+    first = lost[0] if lost else None
+    return counted(len(lost), f"COCO files are left out, such as {first}, since {reason}: {remedy}.")

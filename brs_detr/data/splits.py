@@ -71,12 +71,13 @@ def read_layout(data: Path) -> dict[str, Split]:
 def _as_they_lie(data: Path, files: Files) -> dict[str, Split]:
     if data.is_file():
         files.leave_out(path for path in files.of_kind(DESCRIPTIONS) if path != data)
-        paths = {"train": [data]} if data.suffix.lower() == ".json" else {}
+        paths, remarks = {"train": [data]} if data.suffix.lower() == ".json" else {}, list[str]()
     else:
-        paths = layouts.annotation_files(files)
+        paths, remarks = layouts.annotation_files(files)
     if paths:
         splits = {name: read_coco(files, path, name) for name, path in paths.items()}
-        splits["train" if "train" in splits else next(iter(splits))].remarks += unlisted(files, splits.values())
+        first = splits["train" if "train" in splits else next(iter(splits))]
+        first.remarks += remarks + unlisted(files, splits.values())
         return splits
     if described := yolo.description(files):
         return yolo.read_yolo(*described)

@@ -35,11 +35,16 @@ def description(files: Files) -> tuple[Path, dict[str, Any]] | None:
         content = read_yaml(path)
         if "valid" in content:
             content.setdefault("val", content["valid"])
-        if ("names" in content or "nc" in content) and set(SPLITS) & set(content):
+        if describes(content):
             found.append((path, content))
     if len(found) > 1:
         raise InputError(f"{found[0][0]} and {found[1][0]} both describe data of YOLO: give --data one of them.")
     return found[0] if found else None
+
+
+def describes(content: dict[str, Any]) -> bool:
+    """Whether a YAML file with these values is YOLO's data.yaml: it names classes and a split."""
+    return ("names" in content or "nc" in content) and not {*SPLITS, "valid"}.isdisjoint(content)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from brs_detr.data.coco_checks import Report, check_all_images, check_source
 from brs_detr.data.coco_file import CocoSource
 from brs_detr.data.layouts import ANNOTATIONS, Split
 from brs_detr.data.splits import agreed_classes, check_train, read_layout, shared_images
+from brs_detr.data.yolo import describes, read_yaml
 from brs_detr.engine.running.work_dir import written_by_training
 from brs_detr.engine.setup.config import load_config
 from brs_detr.errors import InputError, printable
@@ -53,7 +54,13 @@ def sources_of_config(config: Config) -> Iterator[Checked]:
 
 
 def is_data(path: Path) -> bool:
-    """Whether it is a table, an XML file, or a folder and no work directory; data may be called training.json, too."""
+    """Whether it is a table, an XML file, YOLO's data.yaml, or a folder and no work directory.
+
+    Data in a folder may be called training.json, too.
+    """
+    if path.suffix.lower() in (".yaml", ".yml") and path.is_file():
+        content = read_yaml(path)
+        return describes(content) and {"model", "_base_"}.isdisjoint(content)
     if not path.is_dir():
         return path.suffix.lower() in ANNOTATIONS
     return all(each.suffix == ".json" for each in written_by_training(path))

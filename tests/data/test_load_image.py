@@ -157,6 +157,13 @@ def test_the_size_is_that_of_the_pixels(tmp_path: Path, kind: str) -> None:
     assert size_of(path) == (width, height)
 
 
+def test_the_size_of_an_image_that_pillow_finds_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    path = tmp_path / "picture"
+    path.write_bytes(TURNED["EXIF"])
+    assert size_of(path) == read_image(path).shape[1::-1]
+
+
 @pytest.mark.parametrize(("width", "height"), [(5000, 1), (1, 5000), (20000, 8), (MOST_ELONGATED + 1, 1)])
 def test_too_elongated_images(tmp_path: Path, width: int, height: int) -> None:
     path = tmp_path / "strip.png"

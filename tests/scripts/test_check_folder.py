@@ -51,3 +51,14 @@ def test_a_folder_and_what_is_wrong_with_it(program: Program, digits: Path, tmp_
     assert status == 2
     assert f"error: train: {tmp_path} has a val split" in errors
     assert "│ 4 " in output
+
+
+def test_the_description_of_yolo_alone(program: Program, digits: Path, tmp_path: Path) -> None:
+    own.yolo(digits, tmp_path)
+    status, output, errors = program("check-data", tmp_path / "data.yaml")
+    assert (status, errors) == (0, "")
+    assert re.search(r"train *│ 8 .*│ 36 .*│ 10 ", output)
+    (tmp_path / "config.yaml").write_text("_base_: nowhere.yaml\nnames: [a]\ntrain: images\n")
+    status, _, errors = program("check-data", tmp_path / "config.yaml")
+    assert status == 2
+    assert "nowhere.yaml" in errors
