@@ -95,13 +95,12 @@ class Opened(NamedTuple):
     dark: list[str]
 
 
-def size_fault(path: Path, pixels: np.ndarray, width: int, height: int) -> str | None:
-    """How a file's pixels (h, w, 3) differ from the size that its annotations give; None where they agree."""
-    found_height, found_width = pixels.shape[:2]
-    if (found_width, found_height) == (width, height):
+def size_fault(path: Path, found: tuple[int, int], said: tuple[int, int]) -> str | None:
+    """How a file's width and height differ from those that its annotations say; None where they agree."""
+    if found == said:
         return None
-    fault = f"{path} has {found_width} x {found_height} pixels instead of {width} x {height}"
-    return f"{fault}, perhaps since it is turned as its EXIF data say" if found_width == height else fault
+    fault = f"{path} has {found[0]} x {found[1]} pixels instead of {said[0]} x {said[1]}"
+    return f"{fault}, perhaps since it is turned as its EXIF data say" if found[0] == said[1] else fault
 
 
 def darkness(path: Path, pixels: np.ndarray) -> str | None:
@@ -119,12 +118,13 @@ def open_all(images: Iterable[tuple[Path, int, int]], after_each: Callable[[], N
     opened = Opened([], [], [])
 
     def faults_of(image: tuple[Path, int, int]) -> list[tuple[list[str], str | None]]:
-        path, *size = image
+        path, width, height = image
         try:
             pixels = read_image(path)
         except InputError as error:
             return [(opened.unreadable, str(error))]
-        return [(opened.resized, size_fault(path, pixels, *size)), (opened.dark, darkness(path, pixels))]
+        found = pixels.shape[1], pixels.shape[0]
+        return [(opened.resized, size_fault(path, found, (width, height))), (opened.dark, darkness(path, pixels))]
 
     with ThreadPool(min(8, os.cpu_count() or 1)) as pool:  # OpenCV decodes outside the interpreter's lock
         for found in pool.imap(faults_of, images):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from pycocotools import mask
@@ -32,7 +33,19 @@ class Judged:
         return len(self.scores)
 
 
-def matched(boxes: np.ndarray, objects: np.ndarray, crowd: Sequence[bool]) -> tuple[np.ndarray, np.ndarray]:
+class Matches(NamedTuple):
+    """What each of D detections finds.
+
+    ious: (D,) with the object that is found, 0 where there is none. objects: (D,) its place, -1 for none. ignored: (D,)
+    bool.
+    """
+
+    ious: np.ndarray
+    objects: np.ndarray
+    ignored: np.ndarray
+
+
+def matched(boxes: np.ndarray, objects: np.ndarray, crowd: np.ndarray | Sequence[bool]) -> Matches:
     """What each detection finds, of one image and class.
 
     The best detection chooses first, the object with which its IoU is greatest and at least 0.5. One that has none
@@ -41,13 +54,10 @@ def matched(boxes: np.ndarray, objects: np.ndarray, crowd: Sequence[bool]) -> tu
     Args:
         boxes: (D, 4) of the detections, best first.
         objects: (G, 4), of which `crowd` says (G,) what is one; boxes are x, y, width, height.
-
-    Returns:
-        (D,) IoU with the object that is found, 0 where there is none, and (D,) bool, what is ignored.
     """
-    found, ignored = np.zeros(len(boxes)), np.zeros(len(boxes), dtype=bool)
+    found = nothing_found(len(boxes))
     if not len(boxes) or not len(objects):
-        return found, ignored
+        return found
     crowds = np.array(crowd, dtype=bool)
     free: np.ndarray = ~crowds
     ious = np.array(mask.iou(boxes.astype(np.float64), objects.astype(np.float64), list(crowd)))
@@ -55,10 +65,37 @@ def matched(boxes: np.ndarray, objects: np.ndarray, crowd: Sequence[bool]) -> tu
         of_free = np.where(free, ious[detection], 0)[::-1]  # of equal ones COCO takes the last
         chosen = len(objects) - 1 - of_free.argmax()
         if of_free.max() >= IOU:
-            found[detection], free[chosen] = ious[detection, chosen], False
+            found.ious[detection], found.objects[detection], free[chosen] = ious[detection, chosen], chosen, False
         else:
-            ignored[detection] = (ious[detection, crowds] >= IOU).any()
-    return found, ignored
+            found.ignored[detection] = (ious[detection, crowds] >= IOU).any()
+    return found
+
+
+def nothing_found(count: int) -> Matches:
+    return Matches(np.zeros(count), np.full(count, -1), np.zeros(count, dtype=bool))
+
+
+def matched_by_class(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    labels: np.ndarray,
+    objects: np.ndarray,
+    classes: np.ndarray,
+    crowd: np.ndarray,
+) -> Matches:
+    """`matched` of one image with several classes, its detections in any order.
+
+    boxes: (D, 4), x1, y1, x2, y2; scores, labels: (D,). objects: (G, 4), x, y, width, height; classes, crowd: (G,).
+    """
+    sizes, found = boxes.astype(np.float64), nothing_found(len(boxes))
+    sizes[:, 2:] -= sizes[:, :2]
+    for label in np.unique(classes):
+        own, of_class = np.flatnonzero(labels == label), np.flatnonzero(classes == label)
+        own = own[np.argsort(-scores[own], kind="stable")]
+        ious, places, ignored = matched(sizes[own], objects[of_class], crowd[of_class])
+        found.ious[own], found.ignored[own] = ious, ignored
+        found.objects[own] = np.where(places < 0, -1, of_class[places])
+    return found
 
 
 def judge(
@@ -70,18 +107,11 @@ def judge(
         boxes: (N, 4), x1 y1 x2 y2; scores, labels: (N,).
         truth: label, box (x, y, width, height) and whether it is a crowd, of each object.
     """
-    sizes = boxes.astype(np.float64)
-    sizes[:, 2:] -= sizes[:, :2]
-    ious, ignored = np.zeros(len(boxes)), np.zeros(len(boxes), dtype=bool)
-    for label in {label for label, *_ in truth}:
-        chosen = np.flatnonzero(labels == label)
-        chosen = chosen[np.argsort(-scores[chosen], kind="stable")]
-        objects = [(box, crowd) for each, box, crowd in truth if each == label]
-        ious[chosen], ignored[chosen] = matched(
-            sizes[chosen], np.array([box for box, _ in objects]), [crowd for _, crowd in objects]
-        )
-    kept, images = ~ignored, np.full(len(boxes), image)
-    return Judged(scores[kept], ious[kept], labels[kept], images[kept], sum(not crowd for *_, crowd in truth))
+    classes = np.array([label for label, *_ in truth])
+    objects, crowd = np.array([box for _, box, _ in truth]), np.array([crowd for *_, crowd in truth], dtype=bool)
+    found = matched_by_class(boxes, scores, labels, objects, classes, crowd)
+    kept, images = ~found.ignored, np.full(len(boxes), image)
+    return Judged(scores[kept], found.ious[kept], labels[kept], images[kept], int((~crowd).sum()))
 
 
 def together(judged: Iterable[Judged]) -> Judged:

@@ -110,6 +110,22 @@ def drop_flat(annotations: list[dict[str, Any]]) -> int:
     return dropped
 
 
+def check_whole(path: Path, content: dict[str, Any]) -> None:
+    """No annotation has a broken mask; some may have none.
+
+    Raises:
+        InputError: one has.
+    """
+    sizes = {image["id"]: [image["height"], image["width"]] for image in content["images"]}
+    for number, annotation in enumerate(content.get("annotations", [])):
+        size, segmentation = sizes.get(annotation["image_id"]), annotation.get("segmentation")
+        if size and segmentation and (found := fault(segmentation, size)):
+            raise InputError(
+                f"The segmentation of entry {number} of the annotations in {path} is broken: {found}. Correct it, or "
+                "remove the entry."
+            )
+
+
 def check_masks(
     path: Path, content: dict[str, Any], remedy: str = "annotate masks", *, scored: bool = False
 ) -> list[str]:
@@ -122,10 +138,11 @@ def check_masks(
     Raises:
         InputError: an annotation has no mask, or one that is broken, or one to compare with has too few corners.
     """
-    sizes = {image["id"]: [image["height"], image["width"]] for image in content["images"]}
+    check_whole(path, content)
+    listed = {image["id"] for image in content["images"]}
     flat = 0
     for number, annotation in enumerate(content.get("annotations", [])):
-        if annotation["image_id"] not in sizes:
+        if annotation["image_id"] not in listed:
             continue
         segmentation = annotation.get("segmentation")
         if not segmentation:
@@ -133,8 +150,6 @@ def check_masks(
                 f"Entry {number} of the annotations in {path} has no mask ('segmentation'), which this config needs: "
                 f"{remedy}, or choose a config without a mask head."
             )
-        if found := fault(segmentation, sizes[annotation["image_id"]]):
-            raise InputError(f"The segmentation of entry {number} of the annotations in {path} is broken: {found}.")
         if isinstance(segmentation, list) and not any(map(is_polygon, segmentation)):
             if scored:
                 raise InputError(

@@ -58,20 +58,21 @@ def test_it_is_what_pycocotools_finds(seed: int) -> None:
 def test_each_object_is_found_once() -> None:
     objects = np.array([[0, 0, 10, 10], [20, 0, 10, 10]])
     detections = np.array([[0, 0, 10, 9], [0, 0, 10, 10], [21, 0, 9, 10], [50, 50, 10, 10]])
-    found, ignored = matched(detections, objects, [False, False])
-    assert found.tolist() == [0.9, 0, 0.9, 0]
-    assert not ignored.any()
-    assert not matched(detections, NO_BOXES, [])[0].any()
-    assert matched(NO_BOXES, objects, [False, False])[0].shape == (0,)
+    found = matched(detections, objects, [False, False])
+    assert found.ious.tolist() == [0.9, 0, 0.9, 0]
+    assert found.objects.tolist() == [0, -1, 1, -1]
+    assert not found.ignored.any()
+    assert not matched(detections, NO_BOXES, []).ious.any()
+    assert matched(NO_BOXES, objects, [False, False]).ious.shape == (0,)
 
 
 def test_in_a_crowd_nothing_is_wrong() -> None:
     """The crowd is large, and its IoU is the share of the detection in it."""
     objects = np.array([[0, 0, 100, 100], [10, 10, 20, 20]])
     detections = np.array([[10, 10, 20, 20], [10, 10, 20, 21], [90, 0, 30, 10]])
-    found, ignored = matched(detections, objects, [True, False])
-    assert found.tolist() == [1, 0, 0]
-    assert ignored.tolist() == [False, True, False]
+    found = matched(detections, objects, [True, False])
+    assert found.ious.tolist() == [1, 0, 0]
+    assert found.ignored.tolist() == [False, True, False]
 
 
 def test_images_together() -> None:

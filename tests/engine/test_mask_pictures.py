@@ -1,10 +1,12 @@
 """Predictions with masks: pictures show them, and predictions.json holds them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
@@ -12,7 +14,10 @@ from mmengine.structures import InstanceData
 
 from brs_detr.data.masks import decode
 from brs_detr.engine.inference import pictures
-from brs_detr.engine.inference.predict import GroundTruth, predict
+from brs_detr.engine.inference.coco_ids import CocoIds
+from brs_detr.engine.inference.detections import Detections
+from brs_detr.engine.inference.predict import GroundTruth, predict, truth_beside
+from brs_detr.errors import InputError
 from tests.reference import ROOT
 
 
@@ -45,15 +50,26 @@ def test_a_picture_with_masks() -> None:
     pictures.draw(image, found[:0], found, ("a",))
 
 
-def test_predict_with_masks(digits: Path, tmp_path: Path) -> None:
-    """The whole way, from a checkpoint to pictures and run lengths, with ground truth beside."""
+def mask_model(folder: Path) -> tuple[str, str]:
     config = ROOT / "configs" / "mask_rcnn" / "brs-mask-rcnn_tiny_digits.py"
     torch.manual_seed(0)
     model = MODELS.build(Config.fromfile(config).model)
-    torch.save({"state_dict": model.state_dict(), "meta": {}}, tmp_path / "model.pth")
+    torch.save({"state_dict": model.state_dict(), "meta": {}}, folder / "model.pth")
+    return str(config), str(folder / "model.pth")
+
+
+def changed_truth(digits: Path, file: Path, change: Callable[[dict], None]) -> str:
+    content = json.loads((digits / "annotations" / "test.json").read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+    return str(file)
+
+
+def test_predict_with_masks(digits: Path, tmp_path: Path) -> None:
+    """The whole way, from a checkpoint to pictures and run lengths, with ground truth beside."""
     options = {"model.test_cfg.rcnn.score_thr": 0.0, "model.test_cfg.rcnn.max_per_img": 5}
     truth = str(digits / "annotations" / "test.json")
-    arguments = (str(config), str(tmp_path / "model.pth"), str(digits / "test"), str(tmp_path / "out"))
+    arguments = (*mask_model(tmp_path), str(digits / "test"), str(tmp_path / "out"))
     assert predict(*arguments, threshold=0.0, annotations=truth, options=options) == 2
     for record in json.loads((tmp_path / "out" / "predictions.json").read_text()):
         assert len(record["detections"]) == 5
@@ -61,6 +77,29 @@ def test_predict_with_masks(digits: Path, tmp_path: Path) -> None:
             mask = decode(detection["mask"], 64, 64)
             assert mask.shape == (64, 64)
         assert cv2.imread(str(tmp_path / "out" / Path(record["image"]).name)).shape[1] > 900
+
+
+def test_a_broken_mask_is_named_before_detection(digits: Path, tmp_path: Path) -> None:
+    def spoil(content: dict) -> None:
+        content["annotations"][0]["bbox"][2] = 0  # is not drawn, and counted nonetheless
+        content["annotations"][1]["segmentation"] = {"size": [64, 64], "counts": [5]}
+
+    truth = changed_truth(digits, tmp_path / "truth.json", spoil)
+    with pytest.raises(InputError, match=r"entry 1 of the annotations in \S+truth\.json is broken: .* Correct it, or"):
+        predict(*mask_model(tmp_path), str(digits / "test"), str(tmp_path / "out"), annotations=truth)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_masks_beside_an_image_of_another_size(digits: Path) -> None:
+    """`draw` would index the picture's pixels by a mask of another size."""
+    truth = GroundTruth(str(digits / "annotations" / "test.json"), tuple("0123456789"))
+    path, resized = digits / "test" / "000001.png", []
+    for side in (64, 32):
+        masks = np.zeros((1, side, side), bool)
+        found = Detections(np.zeros((1, 4)), np.ones(1), np.zeros(1, int), masks, (side, side), CocoIds(("a",)))
+        beside = truth_beside(truth, path, found, resized)
+        assert (beside is None) is (side == 32)
+    assert resized == [f"{path} has 32 x 32 pixels instead of 64 x 64"]
 
 
 def test_ground_truth_masks_are_the_silhouettes(digits: Path) -> None:

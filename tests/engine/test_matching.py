@@ -62,6 +62,13 @@ def test_it_is_what_pycocotools_finds(seed: int) -> None:
     assert counts[TRUE] == counts[FOUND] > 0
 
 
+def test_of_equal_objects_the_last_is_found() -> None:
+    """As in COCO's code, which goes on to a later object of the same IoU."""
+    twice = InstanceData(bboxes=torch.tensor([[0.0, 0, 10, 10]] * 2), labels=torch.tensor([1, 1]))
+    found = InstanceData(bboxes=twice.bboxes[:1], labels=torch.tensor([1]), scores=torch.tensor([0.9]))
+    assert match(found, twice) == ([TRUE], [MISSED, FOUND])
+
+
 def test_the_legend_counts_true_false_and_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[list[str]] = []
     strip = pictures.strip

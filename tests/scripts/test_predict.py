@@ -15,7 +15,9 @@ from mmengine.structures import InstanceData
 
 from brs_detr.engine import launch
 from brs_detr.engine.inference import pictures
-from brs_detr.engine.inference.predict import GroundTruth, picture_names, predict
+from brs_detr.engine.inference.coco_ids import CocoIds
+from brs_detr.engine.inference.detections import Detections
+from brs_detr.engine.inference.predict import GroundTruth, as_json, picture_names, predict
 from brs_detr.errors import InputError
 from tests.scripts.processes import run, write_config
 
@@ -191,6 +193,30 @@ def test_annotations_of_other_classes(
     first = f"cat {min(used) - 1}\\x1b"
     assert f"warning: {other} has objects of {first}" in (error := capsys.readouterr().err)
     assert "which the model does not know: they are not drawn." in error
+
+
+def test_annotations_of_images_of_another_size(
+    trained: tuple[str, str], digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    other = tmp_path / "other.json"
+    listed = json.loads((digits / "annotations" / "test.json").read_text())
+    listed["images"][0].update(width=128, height=96)
+    other.write_text(json.dumps(listed))
+    predict(*trained, str(digits / "test"), str(tmp_path / "out"), annotations=str(other))
+    widths = [cv2.imread(str(tmp_path / "out" / f"00000{k}.png")).shape[1] for k in (1, 2)]
+    assert widths == [512, 2 * 512 + pictures.GAP]
+    said = (
+        f"{other} says get no ground truth: 1, such as {digits}/test/000001.png has 64 x 64 pixels instead of 128 x 96"
+    )
+    assert said in capsys.readouterr().err
+
+
+def test_tiny_scores_stay_apart() -> None:
+    scores = np.array([0.12345678, 3.2e-6, 3.1e-6], np.float32)
+    boxes, labels = np.zeros((3, 4), np.float32), np.zeros(3, int)
+    found = Detections(boxes, scores, labels, None, (8, 8), CocoIds(("a",)))
+    record = as_json(Path("a.png"), found)
+    assert [each["score"] for each in record["detections"]] == [0.123457, 3.2e-6, 3.1e-6]
 
 
 def test_evaluation_does_not_write_over_its_checkpoint(trained: tuple[str, str], tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from mmengine.structures import InstanceData
 
 from brs_detr.data import masks
 from brs_detr.data.coco_api import scored
-from brs_detr.data.coco_file import read_annotations
+from brs_detr.data.coco_file import Content, read_annotations
+from brs_detr.data.images import size_fault
 from brs_detr.data.splits import used_names
 
 
@@ -26,7 +27,9 @@ class GroundTruth:
     """
 
     def __init__(self, path: str | None, classes: tuple[str, ...]) -> None:
-        content = scored(read_annotations(Path(path))[0]) if path else {"images": [], "categories": []}
+        self.path = path
+        self.whole: Content = read_annotations(Path(path))[0] if path else {"images": [], "categories": []}
+        content = scored(self.whole)
         self.images = {image["file_name"]: image for image in content["images"]}
         self.by_last_part: dict[str, list[str]] = defaultdict(list)
         for name in self.images:
@@ -51,6 +54,16 @@ class GroundTruth:
         for name in unclear:
             self.by_last_part[Path(name).name].remove(name)
         return unclear
+
+    def check_masks(self) -> None:
+        """Raises InputError if a mask is broken: before detection begins, whose results would be lost with it."""
+        if self.path:
+            masks.check_whole(Path(self.path), self.whole)  # whose entries are counted as in the file
+
+    def size_fault(self, path: Path, size: tuple[int, int]) -> str | None:
+        """How an image's width and height differ from what the file says, whose boxes belong elsewhere then."""
+        listed = [self.images[name] for name in self.names(path)[:1]]
+        return next((size_fault(path, size, (image["width"], image["height"])) for image in listed), None)
 
     def of(self, path: Path, with_masks: bool = False) -> InstanceData | None:
         """The boxes (x1 y1 x2 y2), labels, what is a crowd and, if all have them, masks of an image.

@@ -2,15 +2,11 @@
 
 import numpy as np
 from mmengine.structures import InstanceData
-from pycocotools import mask
 
-IOU = 0.5
+from brs_detr.data.judging import matched_by_class
+
 TRUE, FALSE, IGNORED = "true", "false", "ignored"
 FOUND, MISSED = "found", "missed"
-
-
-def _corner_and_size(boxes: np.ndarray) -> np.ndarray:
-    return np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]).astype(np.float64)
 
 
 def match(found: InstanceData, truth: InstanceData) -> tuple[list[str], list[str]]:
@@ -24,16 +20,11 @@ def match(found: InstanceData, truth: InstanceData) -> tuple[list[str], list[str
         truth: ``bboxes`` (M, 4), ``labels`` (M,) and, where there are crowds, ``crowd`` (M,) bool.
     """
     crowd = truth.crowd.numpy() if "crowd" in truth else np.zeros(len(truth), bool)
-    boxes, objects = _corner_and_size(found.bboxes.numpy()), _corner_and_size(truth.bboxes.numpy())
-    ious = np.array(mask.iou(boxes, objects, crowd.tolist())).reshape(len(found), len(truth))
-    ious[found.labels.numpy()[:, None] != truth.labels.numpy()] = 0
-    verdicts = [FALSE] * len(found)
-    fates = [IGNORED if each else MISSED for each in crowd]
-    for i in np.argsort(-found.scores.numpy(), kind="stable"):
-        fitting = [j for j in np.argsort(-ious[i], kind="stable") if ious[i, j] >= IOU]
-        free = [j for j in fitting if fates[j] == MISSED]
-        if free:
-            verdicts[i], fates[free[0]] = TRUE, FOUND
-        elif any(crowd[fitting]):
-            verdicts[i] = IGNORED
-    return verdicts, fates
+    objects = truth.bboxes.numpy().astype(np.float64)
+    objects[:, 2:] -= objects[:, :2]
+    boxes, scores, labels = found.bboxes.numpy(), found.scores.numpy(), found.labels.numpy()
+    matches = matched_by_class(boxes, scores, labels, objects, truth.labels.numpy(), crowd)
+    verdicts = np.where(matches.ignored, IGNORED, np.where(matches.objects < 0, FALSE, TRUE))
+    fates = np.where(crowd, IGNORED, MISSED)
+    fates[matches.objects[matches.objects >= 0]] = FOUND
+    return verdicts.tolist(), fates.tolist()

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from mmengine.structures import InstanceData
+
 from brs_detr.data import masks
 from brs_detr.data.coco_file import listed
 from brs_detr.engine.inference.detections import Detections, encoded
@@ -58,13 +60,21 @@ def check_out(folder: Path, source: Path, pictures: Iterable[Path], read: list[P
 def as_json(path: Path, found: Detections) -> dict[str, Any]:
     """One image's detections, best first: boxes x1 y1 x2 y2 in pixels, masks in COCO's compressed run lengths."""
     detections: list[dict[str, Any]] = [
-        {"class": each.name, "score": round(each.score, 4), "box": [round(side, 1) for side in each.box.tolist()]}
+        {"class": each.name, "score": float(f"{each.score:.6g}"), "box": [round(side, 1) for side in each.box.tolist()]}
         for each in found
     ]
     if found.masks is not None:
         for detection, mask in zip(detections, found.masks, strict=True):
             detection["mask"] = masks.encode(mask)
     return {"image": str(path), "detections": detections}
+
+
+def truth_beside(truth: GroundTruth, path: Path, found: Detections, resized: list[str]) -> InstanceData | None:
+    """What is drawn beside an image's detections. resized: gets how the image differs from the annotated one."""
+    if fault := truth.size_fault(path, found.size):
+        resized.append(fault)
+        return None
+    return truth.of(path, found.masks is not None)
 
 
 def predict(
@@ -113,16 +123,25 @@ def predict(
         classes = printable(listed(truth.unknown))
         console.warn(f"{annotations} has objects of {classes}, which the model does not know: they are not drawn.")
     detector = Detector(config, checkpoint, device=device, threshold=threshold)
+    if getattr(detector.model, "with_mask", False):
+        truth.check_masks()
     records: list[dict[str, Any]] = []
     left_out: list[str] = []
+    resized: list[str] = []
     for found in detector.stream(images, left_out):
         path = images[found.number]
-        picture = found.plot(truth.of(path, found.masks is not None))
+        picture = found.plot(truth_beside(truth, path, found, resized))
         write_bytes(folder / pictures[path], encoded(picture, ".png"))
         records.append(as_json(path, found))
     if not records:
         raise InputError(*left_out)
     write_json(folder / PREDICTIONS, records, indent=1)
+    if resized:
+        console.warn(
+            f"Images of another size than {annotations} says get no ground truth: {len(resized)}, such as "
+            f"{printable(resized[0])}. Correct width and height where its boxes belong to the images as they are, else "
+            "give it the images that they belong to."
+        )
     if left_out:
         done = f"{len(records)} pictures and predictions.json written to {folder}"
         raise IncompleteError(f"{done}, but {len(left_out)} images were left out:", *left_out)

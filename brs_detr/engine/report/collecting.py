@@ -15,7 +15,6 @@ from brs_detr.data.calibration import Calibration
 from brs_detr.data.checks import coco_sources
 from brs_detr.data.coco_api import scored
 from brs_detr.data.coco_file import Content, listed, read_annotations
-from brs_detr.data.masks import check_masks
 from brs_detr.engine.inference.detector import Detector
 from brs_detr.engine.inference.loading import class_names
 from brs_detr.errors import InputError
@@ -62,10 +61,10 @@ class Collection:
 
 
 def source_of(config: Config) -> Source:
-    """The annotated images of the config's test data.
+    """The annotated images of the config's test data, which `check_data` has passed.
 
     Raises:
-        InputError: there are none in COCO's format, they are gone, or a mask that is read is broken.
+        InputError: there are none in COCO's format.
     """
     sources = coco_sources(config, "test")
     if len(sources) != 1 or sources[0].images is None:
@@ -80,13 +79,6 @@ def source_of(config: Config) -> Source:
             f"{sources[0].annotations} has no annotations of the config's classes ({listed(classes)}) but crowds to "
             "compare detections with: annotate its images."
         )
-    if not any((sources[0].images / image["file_name"]).is_file() for image in content["images"]):
-        raise InputError(
-            f"None of the images that {sources[0].annotations} lists is in {sources[0].images}: put them back, or set "
-            "data_root of test_dataloader."
-        )
-    if sources[0].masks:
-        check_masks(sources[0].annotations, content, scored=True)
     return Source(sources[0].annotations, sources[0].images, content, classes, labels)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from mmengine.config import Config
 
 from brs_detr.data.calibration import Calibration
-from brs_detr.engine import arguments
+from brs_detr.data.checks import check_data
+from brs_detr.engine import arguments, class_order
 from brs_detr.engine.inference.detector import Detector
 from brs_detr.engine.progress import console
 from brs_detr.engine.progress.curves import LOGGED
@@ -94,13 +95,15 @@ def report(
     page.check_out(path)
     if images < 0:
         raise InputError("--images needs at least 0.")
-    source = source_of(config)
-    calibration = Calibration.of(read_checkpoint(checkpoint), checkpoint)
+    remarks, source = check_data(config, ("test",)), source_of(config)
+    kept = read_checkpoint(checkpoint)
+    calibration = Calibration.of(kept, checkpoint)
     detector = Detector(config, checkpoint, device=device, threshold=0, calibrated=False)
     crops = Crops()
     ranked = outranked(config, detector.model, len(source.classes), crops)
     collection = collect(detector, source, calibration)
-    curves, remarks = content.training(training) if training else (None, [])
+    curves, unread = content.training(training) if training else (None, [])
+    remarks += unread
     if collection.left_out:
         remarks.append(f"Images that are left out: {len(collection.left_out)}. {collection.left_out[0]}")
     for remark in remarks:
@@ -111,7 +114,7 @@ def report(
         {
             "title": Path(name).stem,
             "facts": content.facts(name, checkpoint, collection, str(detector.device)),
-            "remarks": remarks,
+            "remarks": remarks + class_order.compare(config, "test", checkpoint, kept),  # the detector warned of these
             "classes": collection.source.classes,
             "precision": content.precision(collection),
             **content.detections(collection, images),

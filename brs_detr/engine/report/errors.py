@@ -19,7 +19,8 @@ import numpy as np
 from mmengine.structures import InstanceData
 from pycocotools import mask
 
-from brs_detr.engine.inference.matching import FALSE, IGNORED, IOU, MISSED, TRUE, match
+from brs_detr.data.judging import IOU
+from brs_detr.engine.inference.matching import FALSE, IGNORED, MISSED, TRUE, match
 
 BACKGROUND_IOU = 0.1
 CLASSIFICATION, LOCALISATION, BOTH = "classification", "localisation", "both"

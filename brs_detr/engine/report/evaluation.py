@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from brs_detr.data.calibration_error import binned
 from brs_detr.data.coco_api import ScoredCOCO
 from brs_detr.data.coco_evaluation import AREAS, evaluation_class
 from brs_detr.data.coco_metric import best_threshold
@@ -15,7 +16,6 @@ COLUMNS = ("AP", "AP50", "AP75", "small", "medium", "large")
 MOST = [100, 300, 1000]  # detections of an image, as mmdet's metric has them
 CURVES = (0.5, 0.75, 0.9)  # IoUs of the precision-recall curves
 STEPS = 200  # thresholds to choose from
-BINS = 10  # of the reliability diagram
 
 
 def evaluate(collection: Collection, kind: str) -> Any:
@@ -107,13 +107,8 @@ def _spread(scores: np.ndarray) -> np.ndarray:
 
 def reliability(scores: np.ndarray, correct: np.ndarray) -> list[dict[str, float]]:
     """For each tenth of the scores that has detections: how many, their mean score, and the share that is right."""
-    place = np.minimum((scores * BINS).astype(int), BINS - 1)
     return [
-        {
-            "number": int((place == bin).sum()),
-            "score": round(float(scores[place == bin].mean()), 4),
-            "right": round(float(correct[place == bin].mean()), 4),
-        }
-        for bin in range(BINS)
-        if (place == bin).any()
+        {"number": int(number), "score": round(float(score), 4), "right": round(float(right), 4)}
+        for number, score, right in zip(*binned(scores, correct), strict=True)
+        if number
     ]

@@ -100,6 +100,31 @@ def test_threshold(opened: Page) -> None:
     assert opened.locator("#threshold-tiles span").first.inner_text() == "threshold, the best F1"
 
 
+def test_a_tip_tells_of_each_curve_the_nearest_point(opened: Page) -> None:
+    """Curves have their own x; one whose nearest point is far is left out, and so is a guiding line."""
+    opened.evaluate(
+        """() => {
+            const series = [
+                { name: "a", x: [0.1, 0.5], y: [0.25, 0.75] }, { name: "b", x: [0.51, 0.9], y: [0.125, 0.5] },
+                { name: "ideal", x: [0, 1], y: [0, 1], plain: true, guide: true },
+            ];
+            const axes = { x: { title: "score", low: 0, high: 1 }, y: { title: "share", low: 0, high: 1 } };
+            document.body.prepend(lineChart(series, axes, { id: "own-chart" }).node);
+        }"""
+    )
+    box = opened.locator("#own-chart svg").bounding_box()
+
+    def tip(x: float) -> list[str]:
+        opened.mouse.move(box["x"] + 44 + x * (box["width"] - 54), box["y"] + 100)
+        return opened.locator("#tip").text_content().split("\n")
+
+    assert tip(0.5) == ["score 0.5", "a: 0.75", "b: 0.125 at 0.51"]
+    assert tip(0.1) == ["score 0.1", "a: 0.25"]
+    assert tip(0.7) == ["score 0.51", "b: 0.125"]
+    opened.locator("#reliability-chart svg").hover()
+    assert "ideal" not in opened.locator("#tip").text_content()
+
+
 def test_images_are_filtered_and_opened(opened: Page) -> None:
     total = opened.locator(".card").count()
     assert 0 < total <= 4

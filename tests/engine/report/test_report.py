@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -99,6 +100,8 @@ def test_reliability() -> None:
         {"number": 1, "score": 0.55, "right": 1.0},
         {"number": 1, "score": 1.0, "right": 1.0},
     ]
+    on_edge = evaluation.reliability(np.array([0.45, 0.5]), np.array([False, True]))  # in the bins of reliability.png
+    assert [each["number"] for each in on_edge] == [2]
 
 
 def test_crops_stay_in_their_image() -> None:
@@ -150,24 +153,60 @@ def test_an_image_that_cannot_be_read(work_dir: Path, tmp_path: Path, capsys: py
     images = tmp_path / "images"
     shutil.copytree(work_dir.parent / "digits" / "val", images)
     (images / "000002.png").write_text("no image")
-    options = {"test_dataloader.dataset.data_prefix.img": f"{images}/"}
+    options = changed(work_dir, tmp_path, images, list_more)  # not among those opened beforehand
     path = report(str(work_dir), str(work_dir / "epoch_1.pth"), tmp_path / "a.html", device="cpu", options=options)
     content = content_of(path)
-    assert content["total"] == 3
+    assert content["total"] == 8
     assert "000002.png cannot be read" in content["ranking"]["absent"]
-    assert content["remarks"][0].startswith("Images that are left out: 1. The image")
+    assert content["remarks"][-1].startswith("Images that are left out: 1. The image")
     assert "warning: Images that are left out" in capsys.readouterr().err
+
+
+def changed(work_dir: Path, tmp_path: Path, images: Path, change: Callable[[dict], None]) -> dict[str, Any]:
+    """Options by which a changed annotation file is read."""
+    file = tmp_path / "changed.json"
+    content = json.loads((work_dir.parent / "digits" / "annotations" / "val.json").read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+    dataset = {"ann_file": str(file), "data_prefix.img": f"{images}/"}
+    return {f"test_dataloader.dataset.{key}": value for key, value in dataset.items()} | {
+        "test_evaluator.ann_file": str(file)
+    }
+
+
+def list_more(content: dict) -> None:
+    """The images but the second once more, so that of nine entries each other one is opened beforehand."""
+    others = [content["images"][k] for k in (0, 2, 3, 0, 2)]
+    content["images"] += [image | {"id": 90 + k} for k, image in enumerate(others)]
+
+
+def shrink(path: Path) -> None:
+    cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), (32, 32)))
+
+
+def test_data_are_checked_as_evaluation_checks_them(work_dir: Path, tmp_path: Path) -> None:
+    """Images of another size are refused, a few are remarked on the page, and so are other names of classes."""
+    images = tmp_path / "images"
+    shutil.copytree(work_dir.parent / "digits" / "val", images)
+    content = torch.load(work_dir / "epoch_1.pth", weights_only=True)
+    content["meta"] = {"dataset_meta": {"classes": tuple("abcdefghij")}}
+    torch.save(content, tmp_path / "named.pth")
+    given = str(work_dir), str(tmp_path / "named.pth"), tmp_path / "a.html"
+    options = {"test_dataloader.dataset.data_prefix.img": f"{images}/"}
+    shrink(images / "000001.png")
+    size, names = content_of(report(*given, images=0, device="cpu", options=options))["remarks"]
+    assert "1 of 4 images opened have another size than the file says" in size
+    assert "has other class names than the config" in names
+    for path in images.iterdir():
+        shrink(path)
+    with pytest.raises(InputError, match=r"4 of 4 images opened have another size than .*val\.json says"):
+        report(*given, device="cpu", options=options)
 
 
 def collected(work_dir: Path, tmp_path: Path, images: Path, change: Callable[[dict], None]) -> Collection:
     """What a detector that finds nothing makes of changed annotations."""
     config = Config.fromfile(work_dir / "tiny.py")
-    file = tmp_path / "changed.json"
-    content = json.loads((work_dir.parent / "digits" / "annotations" / "val.json").read_text())
-    change(content)
-    file.write_text(json.dumps(content))
-    config.test_dataloader.dataset.update(ann_file=str(file), data_prefix=dict(img=f"{images}/"))
-    config.test_evaluator.ann_file = str(file)
+    config.merge_from_dict(changed(work_dir, tmp_path, images, change))
     config.model.test_cfg.max_per_img = 0
     detector = Detector(config, work_dir / "epoch_1.pth", device="cpu", threshold=0, calibrated=False)
     return collect(detector, source_of(config), None)
@@ -213,7 +252,7 @@ def test_input_that_cannot_be_used(program: Program, work_dir: Path, tmp_path: P
     assert "is a folder" in refusal(program, work_dir, "--out", tmp_path)
     assert "nowhere" in refusal(program, work_dir, "--out", tmp_path / "a.html", "--cfg-options", *gone)
     assert "no annotations" in refusal(program, work_dir, "--out", tmp_path / "a.html", "--cfg-options", *options)
-    assert "no annotations" in refusal(program, work_dir, "--out", tmp_path / "a.html", "--cfg-options", *classes)
+    assert "without a, b, c" in refusal(program, work_dir, "--out", tmp_path / "a.html", "--cfg-options", *classes)
     assert "--images" in refusal(program, work_dir, "--out", tmp_path / "a.html", "--images", -1)
     assert (tmp_path / "mine.html").read_text() == "<p>mine</p>"
     assert not (tmp_path / "a.html").exists()

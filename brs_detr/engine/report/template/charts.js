@@ -7,6 +7,7 @@ const LINES = [
 ];
 const MARGIN = { left: 44, right: 10, top: 8, bottom: 36 };
 const DOTTED = 30; // curves of fewer points have dots
+const NEAR = 24; // pixels: within these of the pointer a tip tells a point of each curve
 
 const nice = (rough, power) => power * ([1, 2, 2.5, 5, 10].find((each) => each * power >= rough * 0.999) ?? 10);
 function ticks(low, high, count, wholes = false) {
@@ -35,7 +36,8 @@ function scale({ low, high, log }, from, to) {
   return (value) => from + ((of(value) - start) / span) * (to - from);
 }
 
-// series: [{name, x, y}]; axes: {x, y: {title, low, high, log}}; settings: height, cursor() gives an x to mark.
+// series: [{name, x, y, plain, guide}], plain ones without dots, guides without a tip; axes: {x, y: {title, low, high, log}};
+// settings: height, cursor() gives an x to mark.
 function lineChart(series, axes, { height = 250, cursor = null, id = null } = {}) {
   const host = el("div", { class: "chart", id }), key = el("div", { class: "legend" });
   let current = series;
@@ -59,15 +61,24 @@ function lineChart(series, axes, { height = 250, cursor = null, id = null } = {}
     key.replaceChildren(...(current.length > 1 ? current.map((each, k) => keyOf(each.name, LINES[k % LINES.length])) : []));
   }
   function hover(event, root, px, shown) {
-    const x = event.clientX - root.getBoundingClientRect().left;
-    const known = shown.find((each) => each.x.length);
-    if (!known) return;
-    const place = known.x.reduce((best, value, i) => (Math.abs(px(value) - x) < Math.abs(px(known.x[best]) - x) ? i : best), 0);
-    const lines = shown.map((each) => `${each.name}: ${each.y[place] === null || each.y[place] === undefined ? "–" : label(each.y[place])}`);
-    showTip([`${axes.x.title} ${label(known.x[place])}`, ...lines].join("\n"), event.clientX, event.clientY);
+    const near = nearPoints(shown, px, event.clientX - root.getBoundingClientRect().left);
+    if (!near.length) return hideTip();
+    const x = near.reduce((best, each) => (each.away < best.away ? each : best)).x;
+    const lines = near.map((each) => `${each.name}: ${each.y === null || each.y === undefined ? "–" : label(each.y)}${each.x === x ? "" : ` at ${label(each.x)}`}`);
+    showTip([`${axes.x.title} ${label(x)}`, ...lines].join("\n"), event.clientX, event.clientY);
   }
   new ResizeObserver(() => draw()).observe(host);
   return { node: el("div", {}, key, host), update: (next) => { current = next; draw(); }, mark: () => host.mark && host.mark() };
+}
+
+// Of each curve the point nearest to a place in pixels, for each has its own x; not those much farther than the nearest.
+function nearPoints(series, px, place) {
+  const found = series.filter((each) => each.x.length && !each.guide).map(({ name, x, y }) => {
+    const away = x.map((value) => Math.abs(px(value) - place)), i = away.indexOf(Math.min(...away));
+    return { name, x: x[i], y: y[i], away: away[i] };
+  });
+  const limit = Math.max(NEAR, Math.min(...found.map((each) => each.away)));
+  return found.filter((each) => each.away <= limit);
 }
 
 function drawAxes(root, axes, px, py, width, height) {

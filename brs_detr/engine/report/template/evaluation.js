@@ -116,7 +116,7 @@ function reliabilitySection() {
   if (!reliability) return;
   const line = (name, bins) => ({ name, x: bins.map((bin) => bin.score), y: bins.map((bin) => bin.right) });
   const axes = { x: { title: "mean score", low: 0, high: 1 }, y: { title: "share that is right", low: 0, high: 1 } };
-  const series = [line("calibrated", reliability.after), line("as the detector gives them", reliability.before), { name: "ideal", x: [0, 1], y: [0, 1], plain: true }];
+  const series = [line("calibrated", reliability.after), line("as the detector gives them", reliability.before), { name: "ideal", x: [0, 1], y: [0, 1], plain: true, guide: true }];
   section("reliability", "Reliability of scores", el("p", {}, "Detections by tenths of their score: where the curve lies on the diagonal, a score is the share of such detections that is right."), lineChart(series, axes, { id: "reliability-chart" }).node);
 }
 
