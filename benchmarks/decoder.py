@@ -29,7 +29,7 @@ from .decoder_changes import CHANGES, PLAN, QUICK_START
 from .digits_results import load, spread
 from .paired import CONFIDENCE, another_run, gain
 from .paired import HEADER as INTERVAL
-from .report import markdown
+from .report import markdown, origin
 from .trainings import in_processes, train_quietly, where
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,6 +42,7 @@ OTHER_HEADS: dict[str, dict[str, Any]] = {
 }
 SCORES = ("AP", "AP50", *OTHER_HEADS, "test AP", "test AP by NMS")
 COMPARED = ("AP", "by NMS", "test AP", "test AP by NMS")  # with those of the quick start
+COMMAND = 'python -m benchmarks.decoder "CHANGES" --detectors DETECTOR --epochs EPOCHS --seeds 0 ...'
 HEADER = ("detector", "changes", "epochs")
 Groups = dict[tuple[str, str, str], list[dict[str, str]]]  # by these
 HELD_OUT = digits.Parameters(train=1, val=1, test=200)
@@ -154,7 +155,7 @@ def table(path: Path) -> str:
     for row in sorted(load(path), key=lambda row: (row["detector"], int(row["seed"]))):
         groups.setdefault((row["detector"], row["changes"], row["epochs"]), []).append(row)
     ordered = dict(sorted(groups.items(), key=lambda group: (group[0][0], int(group[0][2]))))
-    return f"{reached(ordered)}\n\n{gained(ordered)}"
+    return "\n\n".join([origin(COMMAND, load(path)), reached(ordered), gained(ordered)])
 
 
 def reached(groups: Groups) -> str:

@@ -14,7 +14,7 @@ from brs_detr.timing.report import append_csv
 from .digits_configs import FAMILIES, Run
 from .paired import HEADER as INTERVAL
 from .paired import gain
-from .report import markdown
+from .report import markdown, origin
 from .trainings import where
 
 METRICS = {"coco/bbox_mAP": "AP", "coco/bbox_mAP_50": "AP50", "coco/segm_mAP": "mask AP"}
@@ -60,12 +60,13 @@ def table(path: Path) -> str:
 
     Of times the median, since other work on the machine disturbs one seed more than another.
     """
-    groups: Groups = defaultdict(list)
-    for row in load(path):
+    rows, groups = load(path), defaultdict(list)
+    for row in rows:
         groups[row["family"], row["variant"], row["epochs"]].append(row)
     order = [(family, variant) for family in FAMILIES for variant in FAMILIES[family]]
     ordered = dict(sorted(groups.items(), key=lambda item: order.index(item[0][:2])))
-    return f"{_aps(ordered)}\n\n{_all_columns(ordered)}"
+    command = f"python -m benchmarks.digits --epochs {' or '.join(sorted({row['epochs'] for row in rows}, key=int))}"
+    return "\n\n".join([origin(command, rows), _aps(ordered), _all_columns(ordered)])
 
 
 def _aps(groups: Groups) -> str:

@@ -2,7 +2,8 @@
 
 import argparse
 import io
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,12 @@ def destination(description: str | None, default: Path) -> Path:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=default, help="in place of the repository's own results")
     return parser.parse_args().out
+
+
+def origin(command: str, rows: Iterable[Mapping[str, str]]) -> str:
+    """The line that begins a page: the command, and the devices and versions of torch that rows of its CSV name."""
+    places = Counter(f"{row['device']}, torch {row['torch'].partition('+')[0]}" for row in rows)
+    return "; ".join([f"By `{command}`", *(f"{number} results of {place}" for place, number in places.items())]) + "."
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from brs_detr.weights.formats import rename_state_dict
+from brs_detr.weights.formats import rename
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT.parent / "shared" / "reference"
@@ -77,7 +77,7 @@ def build(cfg: Config, state_dict: dict[str, Tensor] | None = None) -> nn.Module
     register_all_modules()
     model = MODELS.build(cfg.model)
     if state_dict is not None:
-        model.load_state_dict(rename_state_dict(state_dict))
+        model.load_state_dict({rename(name): tensor for name, tensor in state_dict.items()})
     return model
 
 

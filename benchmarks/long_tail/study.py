@@ -12,7 +12,7 @@ from mmengine.config import Config
 from benchmarks import digits_configs, digits_results
 from benchmarks.by_class import RankSortLossByClass
 from benchmarks.digits_results import load, spread
-from benchmarks.report import markdown
+from benchmarks.report import markdown, origin
 from benchmarks.trainings import train_quietly, where
 from brs_detr.engine import launch
 from brs_detr.engine.progress.metrics import BY_CLASS
@@ -24,6 +24,7 @@ from .data import CLASSES, GROUPS, SPLITS, groups
 FOCAL, RANKED, RANKED_BY_CLASS = "focal", "Rank & Sort", "Rank & Sort by class"
 LOSSES = {FOCAL: "atss/atss", RANKED: "atss/brs-atss", RANKED_BY_CLASS: "atss/brs-atss"}
 AP = "bbox_mAP"
+COMMAND = "python -m benchmarks.long_tail"
 
 
 class Run(NamedTuple):
@@ -94,4 +95,5 @@ def table(path: Path, data: Path) -> str:
     scores = ("AP", *GROUPS, "val AP", "seconds")
     sizes = [f"{group} ({len(names)} classes)" for group, names in groups(data).items()]
     rows = [[*key, str(len(each)), *(spread(each, name) for name in scores)] for key, each in found.items()]
-    return markdown(["loss", "rate", "epochs", "seeds", "test AP", *sizes, "val AP", "s / iteration"], rows)
+    means = markdown(["loss", "rate", "epochs", "seeds", "test AP", *sizes, "val AP", "s / iteration"], rows)
+    return f"{origin(COMMAND, load(path))}\n\n{means}"

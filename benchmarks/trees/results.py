@@ -5,7 +5,7 @@ from pathlib import Path
 from benchmarks.digits_results import METRICS, Rows, load, spread
 from benchmarks.paired import HEADER as INTERVAL
 from benchmarks.paired import gain
-from benchmarks.report import markdown
+from benchmarks.report import markdown, origin
 from benchmarks.trainings import where
 from brs_detr.timing.report import append_csv
 
@@ -13,6 +13,7 @@ from .configs import EPOCHS, FAMILIES, RATES, Run
 
 SCORES = (METRICS["coco/bbox_mAP"], METRICS["coco/bbox_mAP_50"])
 BASELINE = "baseline"
+COMMAND = "python -m benchmarks.trees --train [--epochs EPOCHS]"
 COLUMNS = (*Run._fields, "split", *SCORES, "seconds", "loss_ms", "device", "torch")
 
 
@@ -45,7 +46,7 @@ def best_rate(path: Path, family: str, variant: str, epochs: int) -> float | Non
 
 def table(path: Path) -> str:
     """Test AP of each detector and loss at its own rate, over the seeds; then validation AP of each rate, seed 0."""
-    return f"{_test(path)}\n\n{_rates(path)}"
+    return "\n\n".join([origin(COMMAND, load(path)), _test(path), _rates(path)])
 
 
 def _test(path: Path) -> str:

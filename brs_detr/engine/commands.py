@@ -162,6 +162,9 @@ def run_export(args: argparse.Namespace) -> None:
     )
     size = f"{preprocessing.width}x{preprocessing.height}"
     print(printable(f"{args.onnx} written, for images of {size} pixels. Beside torch, its {difference}."))
+    if turned := preprocessing.turned:
+        kind = "Portrait" if preprocessing.width > preprocessing.height else "Landscape"
+        print(f"{kind} images get smaller in it than predict makes them: export a file for them with --size {turned}.")
 
 
 def add_check_data_options(parser: argparse.ArgumentParser) -> None:

@@ -86,11 +86,6 @@ def rename(name: str) -> str:
     return name
 
 
-def rename_state_dict(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A released state_dict under this project's names."""
-    return {rename(name): tensor for name, tensor in state_dict.items()}
-
-
 def _renamed(name: str, tensor: Tensor) -> Entry:
     return rename(name), tensor
 

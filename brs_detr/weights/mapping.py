@@ -16,8 +16,8 @@ BACKBONE = "backbone."
 COMPUTED = re.compile(r"\.(relative_position_index|attn_mask|num_batches_tracked)$")
 # Layers whose first dimension counts classes, or class-specific boxes or masks.
 CLASS_LAYERS = re.compile(
-    r"(?:^|\.)(cls_branches\.\d+|fc_cls|fc_reg|atss_cls|retina_cls|gfl_cls|conv_cls|conv_logits|label_embedding)"
-    r"\.(weight|bias)$"
+    r"(?:^|\.)((aux_)?cls_branches\.\d+|fc_cls|fc_reg|(atss|retina|gfl|vfnet|tood)_cls|rtm_cls(\.\d+)?"
+    r"|conv_cls|conv_logits|label_embedding)\.(weight|bias)$"
 )
 
 

@@ -39,6 +39,7 @@ def test_results_of_the_study_are_read_again(tmp_path: Path) -> None:
         )
     assert digits_results.finished(path) == {Run("atss", "exact", seed, 4) for seed in range(2)}
     assert "0.300 ± 0.071" in digits_results.table(path)
+    assert digits_results.table(path).startswith("By `python -m benchmarks.digits --epochs 4`; 2 results of ")
 
 
 def test_the_recorded_study_can_be_extended_and_its_table_written_again(tmp_path: Path) -> None:

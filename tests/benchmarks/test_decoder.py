@@ -81,7 +81,8 @@ def test_the_table_has_means_over_seeds(tmp_path: Path) -> None:
         result = dict.fromkeys(decoder.COLUMNS, f"{ap}") | {"APs": f"0.1 {ap}", "device": "a", "torch": "b"}
         decoder.append_csv(path, decoder.COLUMNS, [result | {k: str(v) for k, v in run._asdict().items()}])
         assert run in decoder.finished(path)
-    reached, gained = decoder.table(path).replace(" ", "").split("\n\n")
+    origin, reached, gained = decoder.table(path).replace(" ", "").split("\n\n")
+    assert origin.endswith("`;2resultsofa,torchb.")
     row = reached.splitlines()[2]
     assert row.startswith("|Co-DETR|batchof2|9|2|0.500±0.141|0.500±0.141|")
     assert row.endswith("|0.50|0.10.4|")

@@ -87,7 +87,8 @@ def test_a_training_is_measured_by_group(folder: Path, tmp_path: Path) -> None:
     assert list(result) == ["AP", *GROUPS, "val AP", "seconds"]
     study.append(tmp_path / "long_tail.csv", run, result)
     assert study.finished(tmp_path / "long_tail.csv") == {run}
-    header, _, row = study.table(tmp_path / "long_tail.csv", folder).splitlines()
+    origin, _, header, _, row = study.table(tmp_path / "long_tail.csv", folder).splitlines()
+    assert origin.startswith("By `python -m benchmarks.long_tail`; 1 results of ")
     assert "up to 10 (" in header
     assert row.replace(" ", "").startswith("|Rank&Sortbyclass|0.001|1|1|0.0")
     assert set(SPLITS) == {path.name for path in folder.iterdir() if path.is_dir()} - {"annotations"}

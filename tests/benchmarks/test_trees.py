@@ -166,5 +166,5 @@ def test_the_rate_is_that_of_the_validation_tiles(tmp_path: Path) -> None:
         if test:
             results.append(path, Run("atss", "exact", rate, 0, 12), "test", {"AP": test, "AP50": 0.2})
     assert results.best_rate(path, "atss", "exact", 12) == configs.RATES[1]
-    row = results.table(path).splitlines()[2].replace(" ", "")
+    row = results.table(path).splitlines()[4].replace(" ", "")
     assert row.startswith("|atss|exact|12|0.001|1|0.100|0.200|-|0.300|")

@@ -19,6 +19,7 @@ from brs_detr.engine.export.graph import DetectionGraph
 from brs_detr.engine.export.onnx_file import write_graph
 from brs_detr.engine.export.preprocessing import Preprocessing, preprocessing_of
 from brs_detr.engine.inference.loading import class_names, load_model
+from brs_detr.engine.inference.sources import find_images
 from brs_detr.engine.progress import console
 from brs_detr.engine.setup.config import load_config
 from brs_detr.errors import InputError
@@ -28,7 +29,6 @@ from brs_detr.weights import read_checkpoint
 
 PACKAGES = {"onnx": "onnx>=1.16,<2", "onnxruntime": "onnxruntime>=1.18,<2"}  # and their releases that will do
 SUFFIX = ".onnx"
-IMAGES = {".jpg", ".jpeg", ".png"}
 
 
 def export(
@@ -89,13 +89,17 @@ def check_given(out: Path, overwrite: bool) -> None:
 
 
 def readable_images(config: Config) -> Iterator[np.ndarray]:
-    """The images of the test data, if they are here, as RGB pixels (h, w, 3); damaged ones are passed over."""
+    """The images of the test data, if they are here, as RGB pixels (h, w, 3); damaged ones are passed over.
+
+    Annotations, which may be elsewhere, need not be here: names below the folder of images count.
+    """
     dataset = next(leaf_datasets(config.test_dataloader.dataset))
     folder = Path(dataset.get("data_root") or "", (dataset.get("data_prefix") or {}).get("img") or "")
     if folder != Path() and folder.is_dir():
-        for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGES):
-            with suppress(InputError):
-                yield read_image(path)
+        with suppress(InputError):  # there is none
+            for path in find_images(folder):
+                with suppress(InputError):
+                    yield read_image(path)
 
 
 def image_batch(pixels: np.ndarray, preprocessing: Preprocessing) -> Batch:

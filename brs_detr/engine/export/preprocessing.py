@@ -35,6 +35,15 @@ class Preprocessing:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    @property
+    def turned(self) -> str | None:
+        """The `--size` for images whose longer side is the input's shorter one; None where this input is theirs, too.
+
+        mmcv fits the longer side of an image into the longer one of its scale, whichever is the height, where an input
+        is as high as it is: it makes such images smaller.
+        """
+        return f"{self.height}x{self.width}" if self.keep_ratio and self.width != self.height else None
+
     def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
         """The input (3, H, W) float32 of pixels (h, w, 3) uint8 RGB; the height and width of the image within it."""
         height, width = pixels.shape[:2]

@@ -86,6 +86,10 @@ def test_from_a_work_directory_to_boxes_in_an_image(
     status, output, errors = program("export", work, "--onnx", out, *size, *options)
     assert (status, errors) == (0, "")
     assert output.startswith(f"{out} written, for images of {width}x{height} pixels. Beside torch, its boxes differ by")
+    assert (
+        f"Portrait images get smaller in it than predict makes them: export a file for them with --size {height}x{width}.\n"
+        in output
+    )
     said = onnxruntime.InferenceSession(out).get_modelmeta().custom_metadata_map
     assert json.loads(said["threshold"]) == 0.32
     assert json.loads(said["classes"]) == list("0123456789")
@@ -160,6 +164,8 @@ def test_the_image_to_compare_on_is_one_that_can_be_read(work: Path, digits: Pat
     shutil.copytree(digits / "val", folder)
     first, second, *_ = sorted(folder.iterdir())
     config.test_dataloader.dataset.update(data_root=str(tmp_path), data_prefix=dict(img="images/"))
+    assert np.array_equal(next(exporting.readable_images(config)), read_image(first))
+    config.test_dataloader.dataset.data_prefix = dict()  # images lie deeper than that
     assert np.array_equal(next(exporting.readable_images(config)), read_image(first))
     first.write_bytes(first.read_bytes()[:100])
     assert np.array_equal(next(exporting.readable_images(config)), read_image(second))
