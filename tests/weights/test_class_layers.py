@@ -3,6 +3,7 @@
 import pytest
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.hub import get_config
 from torch import nn
 
 from brs_detr.data.checks import declared_class_counts
@@ -10,10 +11,12 @@ from brs_detr.weights import map_state_dict
 from brs_detr.weights.mapping import Skeleton
 from tests.heads.test_stock_heads import FASTER_RCNN, LABELS_ONLY, WITH_IOUS, shrink
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*(dropout|add_residual).* deprecated:DeprecationWarning")
+
 
 def model_of(base: str, classes: int) -> nn.Module:
     """Without memory for its parameters."""
-    model = Config.fromfile(f"mmdet::{base}.py").model
+    model = get_config(f"mmdet::{base}.py").model
     shrink(model)
     config = Config(dict(model=model))
     config.merge_from_dict({place: classes for place, _ in declared_class_counts(model)})
