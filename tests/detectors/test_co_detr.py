@@ -84,7 +84,7 @@ def test_unscaled_box_losses_are_logged_but_not_added() -> None:
 
 @pytest.mark.parametrize("masked", [True, False])
 def test_sizes_that_the_host_knows_change_no_bit(masked: bool) -> None:
-    model = build_model(Config.fromfile(str(ROOT / "configs" / f"{TINY[1]}.py"))).eval()
+    model = tiny_with("brs_detr/brs-detr", num_queries=54).eval()
     shapes, ratios = torch.tensor([[6, 7], [3, 4]]), torch.rand(2, 2, 2) / 2 + 0.5
     ours = model.encoder.get_encoder_reference_points(shapes, ratios, device=ratios.device)
     assert torch.equal(
