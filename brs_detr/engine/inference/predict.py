@@ -69,6 +69,22 @@ def as_json(path: Path, found: Detections) -> dict[str, Any]:
     return {"image": str(path), "detections": detections}
 
 
+def truth_of(annotations: str | None, classes: tuple[str, ...], images: list[Path], source: str) -> GroundTruth:
+    """The ground truth of the images in `source`, with a warning of each reason for which some is not drawn."""
+    truth = GroundTruth(annotations, classes)
+    if annotations and not any(truth.names(path) for path in images):
+        console.warn(f"{annotations} lists none of the images in {source}: no ground truth is drawn.")
+    if unclear := truth.leave_out_unclear(images):
+        console.warn(
+            f"{annotations} lists {printable(listed(unclear))}, which several images in {source} may be: no ground "
+            "truth is drawn for them. Give the folder of those that it lists."
+        )
+    if truth.unknown:
+        unknown = printable(listed(truth.unknown))
+        console.warn(f"{annotations} has objects of {unknown}, which the model does not know: they are not drawn.")
+    return truth
+
+
 def truth_beside(truth: GroundTruth, path: Path, found: Detections, resized: list[str]) -> InstanceData | None:
     """What is drawn beside an image's detections. resized: gets how the image differs from the annotated one."""
     if fault := truth.size_fault(path, found.size):
@@ -111,17 +127,7 @@ def predict(
     pictures = picture_names(images, images[0].parent if Path(source).is_file() else Path(source))
     given = [Path(name) for name in (config.filename, checkpoint, annotations) if name]
     check_out(folder, Path(source), pictures.values(), [*images, *given], overwrite)
-    truth = GroundTruth(annotations, class_names(config))
-    if annotations and not any(truth.names(path) for path in images):
-        console.warn(f"{annotations} lists none of the images in {source}: no ground truth is drawn.")
-    if unclear := truth.leave_out_unclear(images):
-        console.warn(
-            f"{annotations} lists {printable(listed(unclear))}, which several images in {source} may be: no ground "
-            "truth is drawn for them. Give the folder of those that it lists."
-        )
-    if truth.unknown:
-        classes = printable(listed(truth.unknown))
-        console.warn(f"{annotations} has objects of {classes}, which the model does not know: they are not drawn.")
+    truth = truth_of(annotations, class_names(config), images, source)
     detector = Detector(config, checkpoint, device=device, threshold=threshold)
     if getattr(detector.model, "with_mask", False):
         truth.check_masks()
